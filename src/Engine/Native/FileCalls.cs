@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
+
+namespace Tidemark.Engine.Native;
+
+/// <summary>The few calls on files that .NET does not have.</summary>
+internal static partial class FileCalls
+{
+    private const int SeekData = 3;
+    private const int SeekHole = 4;
+    private const int SeekEnd = 2;
+    private const int NoSuchAddress = 6; // ENXIO: no data after the offset
+    private const int KeepSize = 1;
+    private const int PunchHole = 2;
+    private const int ZeroRange = 0x10;
+    private const int AdviceDontNeed = 4;
+
+    /// <summary>Start of the first data at or after <paramref name="offset"/>; null when only a hole follows.</summary>
+    public static long? NextData(SafeFileHandle file, long offset)
+    {
+        var at = Seek(file, offset, SeekData);
+        if (at >= 0)
+            return at;
+        return Marshal.GetLastPInvokeError() == NoSuchAddress ? null : throw Failed("lseek");
+    }
+
+    /// <summary>Start of the first hole at or after <paramref name="offset"/>; the end of the file counts as one.</summary>
+    public static long NextHole(SafeFileHandle file, long offset)
+    {
+        var at = Seek(file, offset, SeekHole);
+        return at >= 0 ? at : throw Failed("lseek");
+    }
+
+    /// <summary>Size of a file or block device, bytes.</summary>
+    public static long SizeOf(SafeFileHandle file)
+    {
+        var at = Seek(file, 0, SeekEnd);
+        return at >= 0 ? at : throw Failed("lseek");
+    }
+
+    /// <summary>Zeroes a range, as a hole where possible; false when the file or device can do neither.</summary>
+    public static bool TryZero(SafeFileHandle file, long offset, long length) =>
+        Fallocate(file, PunchHole | KeepSize, offset, length) == 0
+        || Fallocate(file, ZeroRange | KeepSize, offset, length) == 0;
+
+    /// <summary>Drops clean pages, so that the next read comes from the medium.</summary>
+    public static void DropCache(SafeFileHandle file) => _ = Fadvise(file, 0, 0, AdviceDontNeed);
+
+    /// <summary>Gives a file or folder to another user.</summary>
+    /// <exception cref="IOException">The caller may not.</exception>
+    public static void GiveTo(string path, uint user, uint group)
+    {
+        if (Chown(path, user, group) != 0)
+            throw Failed($"chown of '{path}'");
+    }
+
+    private static IOException Failed(string call) =>
+        new($"{call} failed: {Marshal.GetPInvokeErrorMessage(Marshal.GetLastPInvokeError())}.");
+
+    [LibraryImport("libc", EntryPoint = "lseek64", SetLastError = true)]
+    private static partial long Seek(SafeFileHandle file, long offset, int whence);
+
+    [LibraryImport("libc", EntryPoint = "fallocate64", SetLastError = true)]
+    private static partial int Fallocate(SafeFileHandle file, int mode, long offset, long length);
+
+    [LibraryImport("libc", EntryPoint = "posix_fadvise64", SetLastError = true)]
+    private static partial int Fadvise(SafeFileHandle file, long offset, long length, int advice);
+
+    [LibraryImport("libc", EntryPoint = "chown", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
+    private static partial int Chown(string path, uint user, uint group);
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+using Tidemark.Engine.Native;
+
+namespace Tidemark.Engine.Runs;
+
+/// <summary>
+/// The folder of one run: the NBD socket and the scratch files. Only the hypervisor's user and root get in, since whoever
+/// reaches the socket reads the disks, and one who connects and says nothing can hang QEMU when the backup ends.
+/// </summary>
+internal static class RunFolder
+{
+    private const UnixFileMode Owner = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
+    private const UnixFileMode Passable = Owner | UnixFileMode.GroupExecute | UnixFileMode.OtherExecute;
+
+    // Room for "/nbd.sock" within the 107 bytes of a unix socket's path.
+    private const int LongestPath = 98;
+
+    public static string PathOf(HostFolders folders, Guid run) => Path.Combine(folders.Scratch, run.ToString("n"));
+
+    public static string Socket(string folder) => Path.Combine(folder, "nbd.sock");
+
+    public static string Scratch(string folder, string disk) => Path.Combine(folder, $"{disk}.scratch");
+
+    /// <summary>Makes the folder and gives it to the user that QEMU runs as.</summary>
+    /// <exception cref="EngineException">It cannot be made, or not be reached by that user.</exception>
+    public static void Create(HostFolders folders, string folder, (uint User, uint Group)? owner)
+    {
+        if (System.Text.Encoding.UTF8.GetByteCount(folder) > LongestPath)
+        {
+            throw EngineException.Failed(
+                $"The scratch folder '{folders.Scratch}' is too long a path for a unix socket: at most {LongestPath - 33} bytes.",
+                "set TIDEMARK_SCRATCH, or 'scratch' in the settings file, to a shorter one");
+        }
+
+        try
+        {
+            if (!Directory.Exists(folders.Scratch))
+                Directory.CreateDirectory(folders.Scratch, Passable);
+            Directory.CreateDirectory(folder, Owner);
+            if (owner is { } qemu)
+                FileCalls.GiveTo(folder, qemu.User, qemu.Group);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw EngineException.Failed(
+                $"The scratch folder '{folder}' cannot be made ready for QEMU's user: {e.Message}",
+                "run as root, or as the user that QEMU runs as",
+                e);
+        }
+    }
+
+    public static void Remove(string folder)
+    {
+        if (Directory.Exists(folder))
+            Directory.Delete(folder, recursive: true);
+    }
+}
