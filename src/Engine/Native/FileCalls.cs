@@ -15,6 +15,20 @@ internal static partial class FileCalls
     private const int PunchHole = 2;
     private const int ZeroRange = 0x10;
     private const int AdviceDontNeed = 4;
+    private const int ReadWrite = 2;
+    private const int Exclusive = 0x80;
+    private const int CloseOnExec = 0x80000;
+
+    /// <summary>Opens a block device for writing; refused while it is mounted or used by the device mapper.</summary>
+    /// <exception cref="IOException">It cannot be opened.</exception>
+    public static SafeFileHandle OpenExclusive(string path)
+    {
+        var handle = Open(path, ReadWrite | Exclusive | CloseOnExec, 0);
+        if (!handle.IsInvalid)
+            return handle;
+        handle.Dispose();
+        throw Failed($"open of '{path}'");
+    }
 
     /// <summary>Start of the first data at or after <paramref name="offset"/>; null when only a hole follows.</summary>
     public static long? NextData(SafeFileHandle file, long offset)
@@ -57,6 +71,9 @@ internal static partial class FileCalls
 
     private static IOException Failed(string call) =>
         new($"{call} failed: {Marshal.GetPInvokeErrorMessage(Marshal.GetLastPInvokeError())}.");
+
+    [LibraryImport("libc", EntryPoint = "open64", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
+    private static partial SafeFileHandle Open(string path, int flags, int mode);
 
     [LibraryImport("libc", EntryPoint = "lseek64", SetLastError = true)]
     private static partial long Seek(SafeFileHandle file, long offset, int whence);
