@@ -18,6 +18,9 @@ internal static class ChangedChunks
     // Reading this much costs less than asking first what of it is data.
     private const long AskAbove = 1 << 20;
 
+    // A multiple of every chunk size.
+    private const long Window = 64L << 30;
+
     /// <param name="source">The frozen disk.</param>
     /// <param name="changed">Changed ranges in order; the whole disk for a full read.</param>
     /// <param name="chunkSize">Bytes.</param>
@@ -36,8 +39,13 @@ internal static class ChangedChunks
                 continue;
             }
 
-            await foreach (var run in SplitAsync(source, range, chunkSize, cancellationToken))
-                yield return run;
+            // In windows: reading begins before the whole map of a large disk is known.
+            for (var at = range.Offset; at < range.End; at += Window)
+            {
+                var part = ByteRange.FromBounds(at, Math.Min(range.End, at + Window));
+                await foreach (var run in SplitAsync(source, part, chunkSize, cancellationToken))
+                    yield return run;
+            }
         }
     }
 

@@ -61,6 +61,14 @@ public interface IHypervisor : IAsyncDisposable
     /// paused, and waits until it is over.
     /// </summary>
     Task EndJobAsync(string machineUuid, string folder, CancellationToken cancellationToken);
+
+    /// <summary>Defines a machine that must not exist yet; returns its UUID.</summary>
+    Task<string> DefineAsync(string xml, CancellationToken cancellationToken);
+
+    Task StartAsync(string machineUuid, CancellationToken cancellationToken);
+
+    /// <summary>Folder in which the hypervisor keeps the state of a machine's emulated TPM.</summary>
+    string TpmFolder(string machineUuid);
 }
 
 /// <summary>One disk of a frozen point to be.</summary>

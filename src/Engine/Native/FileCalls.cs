@@ -17,6 +17,9 @@ internal static partial class FileCalls
     private const int AdviceDontNeed = 4;
     private const int ReadWrite = 2;
     private const int Exclusive = 0x80;
+    private const int AtFdCwd = -100;
+    private const uint StatxType = 1;
+    private const uint StatxOwner = 0x18;
     private const int CloseOnExec = 0x80000;
 
     /// <summary>Opens a block device for writing; refused while it is mounted or used by the device mapper.</summary>
@@ -69,6 +72,36 @@ internal static partial class FileCalls
             throw Failed($"chown of '{path}'");
     }
 
+    /// <summary>Creates an empty file that only its owner can use; made by root, it belongs to the folder's owner.</summary>
+    public static void CreatePrivate(string path, string likeFolder)
+    {
+        new FileStream(path, new FileStreamOptions
+        {
+            Mode = FileMode.CreateNew,
+            Access = FileAccess.Write,
+            UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
+        }).Dispose();
+        if (Environment.IsPrivilegedProcess && OwnerOf(likeFolder) is { } owner)
+            GiveTo(path, owner.User, owner.Group);
+    }
+
+    /// <summary>Owner of a file or folder; null when it cannot be read.</summary>
+    public static (uint User, uint Group)? OwnerOf(string path)
+    {
+        // struct statx of linux/stat.h: uid @20, gid @24.
+        var statx = new byte[256];
+        return Statx(AtFdCwd, path, 0, StatxOwner, statx) == 0
+            ? (BitConverter.ToUInt32(statx, 20), BitConverter.ToUInt32(statx, 24))
+            : null;
+    }
+
+    public static bool IsBlockDevice(string path)
+    {
+        // struct statx: mode @28.
+        var statx = new byte[256];
+        return Statx(AtFdCwd, path, 0, StatxType, statx) == 0 && (BitConverter.ToUInt16(statx, 28) & 0xF000) == 0x6000;
+    }
+
     private static IOException Failed(string call) =>
         new($"{call} failed: {Marshal.GetPInvokeErrorMessage(Marshal.GetLastPInvokeError())}.");
 
@@ -83,6 +116,9 @@ internal static partial class FileCalls
 
     [LibraryImport("libc", EntryPoint = "posix_fadvise64", SetLastError = true)]
     private static partial int Fadvise(SafeFileHandle file, long offset, long length, int advice);
+
+    [LibraryImport("libc", EntryPoint = "statx", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
+    private static partial int Statx(int directory, string path, int flags, uint mask, byte[] result);
 
     [LibraryImport("libc", EntryPoint = "chown", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
     private static partial int Chown(string path, uint user, uint group);

@@ -36,6 +36,9 @@ public sealed record JournalEntry
     /// <summary>Names of the disks in the run.</summary>
     public required IReadOnlyList<string> Disks { get; init; }
 
+    /// <summary>The run may freeze the guest.</summary>
+    public bool MayFreeze { get; init; }
+
     /// <summary>The run is over, but a freeze that timed out may still reach the guest: thaw until the agent confirms it.</summary>
     public bool ThawOwed { get; init; }
 }

@@ -37,7 +37,7 @@ internal sealed class Recovery(IHypervisor hypervisor, Journal journal)
     /// <param name="cancellationToken">Ends the clean-up between steps.</param>
     public async Task<bool> CleanAsync(JournalEntry entry, TimeSpan beforeEnd, CancellationToken cancellationToken)
     {
-        var thawed = await hypervisor.ThawAsync(entry.MachineUuid, ThawLimit, cancellationToken);
+        var thawed = !entry.MayFreeze || await hypervisor.ThawAsync(entry.MachineUuid, ThawLimit, cancellationToken);
         if (entry.ThawOwed)
         {
             if (thawed)

@@ -21,9 +21,9 @@ internal static class RunFolder
 
     public static string Scratch(string folder, string disk) => Path.Combine(folder, $"{disk}.scratch");
 
-    /// <summary>Makes the folder and gives it to the user that QEMU runs as.</summary>
-    /// <exception cref="EngineException">It cannot be made, or not be reached by that user.</exception>
-    public static void Create(HostFolders folders, string folder, (uint User, uint Group)? owner)
+    /// <summary>Makes the folder, for nobody but this user.</summary>
+    /// <exception cref="EngineException">It cannot be made, or its path is too long.</exception>
+    public static void Create(HostFolders folders, string folder)
     {
         if (System.Text.Encoding.UTF8.GetByteCount(folder) > LongestPath)
         {
@@ -32,13 +32,33 @@ internal static class RunFolder
                 "set TIDEMARK_SCRATCH, or 'scratch' in the settings file, to a shorter one");
         }
 
-        try
+        Try(folder, () =>
         {
             if (!Directory.Exists(folders.Scratch))
                 Directory.CreateDirectory(folders.Scratch, Passable);
             Directory.CreateDirectory(folder, Owner);
-            if (owner is { } qemu)
-                FileCalls.GiveTo(folder, qemu.User, qemu.Group);
+        });
+    }
+
+    /// <summary>Gives the folder to the user that QEMU runs as; null leaves it as it is.</summary>
+    /// <exception cref="EngineException">This user may not do that.</exception>
+    public static void Claim(string folder, (uint User, uint Group)? owner)
+    {
+        if (owner is { } qemu)
+            Try(folder, () => FileCalls.GiveTo(folder, qemu.User, qemu.Group));
+    }
+
+    public static void Remove(string folder)
+    {
+        if (Directory.Exists(folder))
+            Directory.Delete(folder, recursive: true);
+    }
+
+    private static void Try(string folder, Action action)
+    {
+        try
+        {
+            action();
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -47,11 +67,5 @@ internal static class RunFolder
                 "run as root, or as the user that QEMU runs as",
                 e);
         }
-    }
-
-    public static void Remove(string folder)
-    {
-        if (Directory.Exists(folder))
-            Directory.Delete(folder, recursive: true);
     }
 }

@@ -48,7 +48,8 @@ internal sealed class LibvirtHypervisor : IHypervisor
             var domain = await RequireAsync(machine.Uuid, cancellationToken);
             var flags = DomainXmlFlags.Secure
                 | (await domain.IsPersistentAsync(cancellationToken) ? DomainXmlFlags.Inactive : DomainXmlFlags.None);
-            return MachineFiles.Collect(await domain.GetXmlAsync(flags, cancellationToken), machine.Uuid);
+            return MachineFiles.Collect(
+                await domain.GetXmlAsync(flags, cancellationToken), HostProcesses.TpmFolder(machine.Uuid) ?? TpmFolder(machine.Uuid));
         });
 
     public Task<IReadOnlySet<string>> CheckpointsAsync(Machine machine, CancellationToken cancellationToken) =>
@@ -100,6 +101,16 @@ internal sealed class LibvirtHypervisor : IHypervisor
             if (await BackupJob.IsOursAsync(domain, RunFolder.Socket(folder), cancellationToken))
                 await BackupJob.EndAsync(domain, cancellationToken);
         });
+
+    public Task<string> DefineAsync(string xml, CancellationToken cancellationToken) =>
+        LibvirtFailures.TranslateAsync(async () =>
+            (await _connection.DefineDomainAsync(xml, validate: true, cancellationToken)).Uuid.ToString("d"));
+
+    public Task StartAsync(string machineUuid, CancellationToken cancellationToken) =>
+        LibvirtFailures.TranslateAsync(async () =>
+            await (await RequireAsync(machineUuid, cancellationToken)).StartAsync(cancellationToken: cancellationToken));
+
+    public string TpmFolder(string machineUuid) => MachineFiles.TpmFolder(_connection.Uri, machineUuid);
 
     public ValueTask DisposeAsync() => _connection.DisposeAsync();
 

@@ -6,7 +6,7 @@ namespace Tidemark.Engine.Machines.LibvirtAdapter;
 /// <summary>Finds the files that belong to a machine besides its disks.</summary>
 internal static class MachineFiles
 {
-    public static MachineDefinition Collect(string xml, string machineUuid)
+    public static MachineDefinition Collect(string xml, string tpmFolder)
     {
         var description = DomainDescription.Parse(xml);
         var files = new List<MachineFile>();
@@ -16,7 +16,7 @@ internal static class MachineFiles
         Add("initrd", description.Boot.Initrd);
         Add("dtb", description.Boot.DeviceTree);
         if (description.Tpm?.Backend == "emulator")
-            AddTpm(machineUuid, files, warnings);
+            AddTpm(tpmFolder, files, warnings);
         else if (description.Tpm is not null)
             warnings.Add("The machine's TPM is not an emulated one; its state stays with the host.");
         return new MachineDefinition(xml, files, warnings);
@@ -32,9 +32,19 @@ internal static class MachineFiles
         }
     }
 
-    private static void AddTpm(string machineUuid, List<MachineFile> files, List<string> warnings)
+    /// <summary>Where libvirt keeps the state of emulated TPMs: one place for the system's machines, one for each user's.</summary>
+    public static string TpmFolder(string uri, string machineUuid)
     {
-        var folder = HostProcesses.TpmFolder(machineUuid) ?? $"/var/lib/libvirt/swtpm/{machineUuid}";
+        if (uri.EndsWith("/system", StringComparison.Ordinal))
+            return $"/var/lib/libvirt/swtpm/{machineUuid}";
+        var config = Environment.GetEnvironmentVariable("XDG_CONFIG_HOME");
+        if (string.IsNullOrEmpty(config))
+            config = Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".config");
+        return Path.Combine(config, "libvirt", "qemu", "swtpm", machineUuid);
+    }
+
+    private static void AddTpm(string folder, List<MachineFile> files, List<string> warnings)
+    {
         try
         {
             var found = Directory.EnumerateFiles(folder, "*", SearchOption.AllDirectories)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 using Microsoft.Win32.SafeHandles;
 using Tidemark.Blocks;
+using Tidemark.Engine.Native;
 
 namespace Tidemark.Engine.Restore.Targets;
 
@@ -36,7 +37,10 @@ internal abstract class FileTarget(string path) : RestoreTarget
         _made = true;
         try
         {
-            Directory.CreateDirectory(Path.GetDirectoryName(path) ?? "/");
+            var folder = Path.GetDirectoryName(path) ?? "/";
+            Directory.CreateDirectory(folder);
+            // A disk is nobody else's to read; and what root restores into a user's folder is that user's.
+            FileCalls.CreatePrivate(WorkPath, likeFolder: folder);
             return await CreateAsync(size, cancellationToken);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)

@@ -11,7 +11,7 @@ internal sealed class RawFileTarget(string path) : FileTarget(path)
 
     protected override Task<IBlockTarget> CreateAsync(long size, CancellationToken cancellationToken)
     {
-        using (var file = new FileStream(WorkPath, FileMode.CreateNew, FileAccess.Write))
+        using (var file = new FileStream(WorkPath, FileMode.Open, FileAccess.Write))
             file.SetLength(size);
         _open = new RawDisk(File.OpenHandle(WorkPath, FileMode.Open, FileAccess.ReadWrite), size, isBlock: false);
         return Task.FromResult<IBlockTarget>(_open);
