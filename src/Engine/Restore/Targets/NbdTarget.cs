@@ -8,7 +8,6 @@ namespace Tidemark.Engine.Restore.Targets;
 internal sealed class NbdTarget(NbdUri uri, string text) : RestoreTarget
 {
     private IAsyncDisposable? _open;
-    private long _size;
 
     public override string Display => text;
 
@@ -29,7 +28,6 @@ internal sealed class NbdTarget(NbdUri uri, string text) : RestoreTarget
 
     public override async Task<IBlockTarget> OpenAsync(long size, CancellationToken cancellationToken)
     {
-        _size = size;
         var target = await ConnectAsync(() => NbdBlockTarget.OpenAsync(uri, NbdClientOptions.Default, cancellationToken));
         _open = target;
         return target;
@@ -40,7 +38,7 @@ internal sealed class NbdTarget(NbdUri uri, string text) : RestoreTarget
         await DisposeAsync();
         var source = await ConnectAsync(() => NbdBlockSource.OpenAsync(uri, NbdClientOptions.Default, cancellationToken));
         _open = source;
-        return new Prefix(source, _size);
+        return source;
     }
 
     public override async Task KeepAsync(CancellationToken cancellationToken) => await DisposeAsync();
@@ -62,19 +60,5 @@ internal sealed class NbdTarget(NbdUri uri, string text) : RestoreTarget
         {
             throw EngineException.Failed($"Export '{text}' cannot be opened: {e.Message}", inner: e);
         }
-    }
-
-    // The first bytes of a larger export.
-    private sealed class Prefix(IBlockSource source, long size) : IBlockSource
-    {
-        public long Size => size;
-
-        public ValueTask ReadAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken) =>
-            source.ReadAsync(offset, buffer, cancellationToken);
-
-        public IAsyncEnumerable<Extent> ExtentsAsync(ByteRange range, CancellationToken cancellationToken) =>
-            source.ExtentsAsync(range, cancellationToken);
-
-        public ValueTask DisposeAsync() => source.DisposeAsync();
     }
 }
