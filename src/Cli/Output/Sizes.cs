@@ -18,7 +18,7 @@ internal static class Sizes
             unit++;
         }
 
-        return string.Create(CultureInfo.InvariantCulture, unit == 0 ? $"{bytes} B" : $"{value:0.0} {Units[unit]}");
+        return unit == 0 ? $"{bytes} B" : $"{value:0.0} {Units[unit]}";
     }
 
     /// <summary>A size as users write it: a number and an optional K, M, G or T (powers of 1024).</summary>

@@ -3,7 +3,6 @@ using Tidemark.Blocks;
 using Tidemark.Engine.Machines;
 using Tidemark.Engine.Points;
 using Tidemark.Engine.Repositories;
-using Tidemark.Engine.Restore.Definitions;
 using Tidemark.Engine.Restore.Targets;
 using Tidemark.Engine.Runs;
 using Tidemark.Storage;

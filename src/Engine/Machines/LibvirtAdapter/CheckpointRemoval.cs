@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using Tidemark.Libvirt;
 
 namespace Tidemark.Engine.Machines.LibvirtAdapter;
@@ -38,9 +39,11 @@ internal static class CheckpointRemoval
 
     private static async Task RemoveBitmapAsync(Domain domain, string node, string bitmap, CancellationToken cancellationToken)
     {
-        var command = $$"""
-            {"execute":"block-dirty-bitmap-remove","arguments":{"node":"{{JsonEncodedText.Encode(node)}}","name":"{{JsonEncodedText.Encode(bitmap)}}"}}
-            """;
+        var command = new JsonObject
+        {
+            ["execute"] = "block-dirty-bitmap-remove",
+            ["arguments"] = new JsonObject { ["node"] = node, ["name"] = bitmap },
+        }.ToJsonString();
         var answer = await domain.QemuMonitorCommandAsync(command, cancellationToken: cancellationToken);
         using var document = JsonDocument.Parse(answer);
         if (document.RootElement.TryGetProperty("error", out var error))

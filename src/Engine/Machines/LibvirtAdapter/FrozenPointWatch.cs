@@ -10,6 +10,7 @@ namespace Tidemark.Engine.Machines.LibvirtAdapter;
 /// </summary>
 internal sealed class FrozenPointWatch(
     LibvirtConnection connection, Domain domain, string socket, string folder, EventSubscription events)
+    : IAsyncDisposable
 {
     private const long SmallestStep = 64 * 1024;
     private const long LargestReserve = 256L << 20;
@@ -41,11 +42,13 @@ internal sealed class FrozenPointWatch(
             await SetThresholdAsync($"{disk}[{index}]", written: 0);
     }
 
-    public async Task StopAsync()
+    public async ValueTask DisposeAsync()
     {
         await _stop.CancelAsync();
         events.Dispose();
         await _watching;
+        _stop.Dispose();
+        _voided.Dispose();
     }
 
     private async Task WatchAsync()

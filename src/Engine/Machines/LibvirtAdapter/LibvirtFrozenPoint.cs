@@ -2,7 +2,6 @@
 using Tidemark.Blocks;
 using Tidemark.Engine.Runs;
 using Tidemark.Libvirt;
-using Tidemark.Libvirt.Xml;
 using Tidemark.Nbd;
 
 namespace Tidemark.Engine.Machines.LibvirtAdapter;
@@ -19,6 +18,7 @@ internal sealed class LibvirtFrozenPoint : IFrozenPoint
     private readonly FrozenPointWatch _watch;
     private readonly List<string> _warnings = [];
     private readonly Dictionary<string, FrozenDisk> _disks = new(StringComparer.Ordinal);
+    private bool _closed;
     private bool _ended;
 
     public LibvirtFrozenPoint(
@@ -29,6 +29,7 @@ internal sealed class LibvirtFrozenPoint : IFrozenPoint
         _guest = guest;
         Time = time;
         _watch = new FrozenPointWatch(connection, domain, RunFolder.Socket(request.Folder), request.Folder, events);
+        Voided = _watch.Voided;
         if (request.Quiesce != Quiesce.Off && guest.Problem is { } problem)
             _warnings.Add($"File systems were not frozen: {problem}; the point is as after a power cut.");
         if (guest.ThawOwed)
@@ -43,7 +44,7 @@ internal sealed class LibvirtFrozenPoint : IFrozenPoint
 
     public bool ThawOwed => _guest.ThawOwed;
 
-    public CancellationToken Voided => _watch.Voided;
+    public CancellationToken Voided { get; }
 
     public string? VoidReason => _watch.VoidReason;
 
@@ -87,9 +88,14 @@ internal sealed class LibvirtFrozenPoint : IFrozenPoint
     {
         if (_ended)
             return true;
-        foreach (var disk in _disks.Values)
-            await disk.Source.DisposeAsync();
-        await _watch.StopAsync();
+        if (!_closed)
+        {
+            _closed = true;
+            foreach (var disk in _disks.Values)
+                await disk.Source.DisposeAsync();
+            await _watch.DisposeAsync();
+        }
+
         var active = await LibvirtFailures.TranslateAsync(async () =>
             await BackupJob.IsOursAsync(_domain, RunFolder.Socket(_request.Folder), cancellationToken)
             && await BackupJob.EndAsync(_domain, cancellationToken));

@@ -29,14 +29,15 @@ internal sealed class BlockDeviceTarget(string path) : RestoreTarget
         {
             using var handle = FileCalls.OpenExclusive(path);
             var actual = FileCalls.SizeOf(handle);
-            return actual >= size
-                ? Task.CompletedTask
-                : throw EngineException.Failed($"Block device '{path}' has {actual} bytes; the disk has {size}.");
+            if (actual < size)
+                throw EngineException.Failed($"Block device '{path}' has {actual} bytes; the disk has {size}.");
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             throw EngineException.Failed($"Block device '{path}' cannot be opened for writing: {e.Message}", inner: e);
         }
+
+        return Task.CompletedTask;
     }
 
     public override Task<IBlockTarget> OpenAsync(long size, CancellationToken cancellationToken)
