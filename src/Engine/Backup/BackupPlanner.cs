@@ -58,7 +58,7 @@ public static class BackupPlanner
             Reason = whyFull ?? string.Create(
                 CultureInfo.InvariantCulture, $"changes since the backup of {previous!.Time.UtcDateTime:yyyy-MM-dd HH:mm:ss} UTC"),
             Track = disk.Untrackable is null,
-            FellBack = whyFull is not null && previous is not null && !options.Full,
+            FellBack = whyFull is not null && previous is not null && !options.Full && disk.Untrackable is null,
             ChunkLog2 = chunkLog2,
         };
     }

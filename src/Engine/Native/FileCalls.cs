@@ -20,6 +20,7 @@ internal static partial class FileCalls
     private const int AtFdCwd = -100;
     private const uint StatxType = 1;
     private const uint StatxOwner = 0x18;
+    private const int Folder = 0x10000;
     private const int CloseOnExec = 0x80000;
 
     /// <summary>Opens a block device for writing; refused while it is mounted or used by the device mapper.</summary>
@@ -95,6 +96,15 @@ internal static partial class FileCalls
             : null;
     }
 
+    /// <summary>Makes the names in a folder durable.</summary>
+    /// <exception cref="IOException">It cannot be done.</exception>
+    public static void SyncFolder(string path)
+    {
+        using var handle = Open(path, Folder | CloseOnExec, 0);
+        if (handle.IsInvalid || Fsync(handle) != 0)
+            throw Failed($"fsync of folder '{path}'");
+    }
+
     public static bool IsBlockDevice(string path)
     {
         // struct statx: mode @28.
@@ -107,6 +117,9 @@ internal static partial class FileCalls
 
     [LibraryImport("libc", EntryPoint = "open64", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
     private static partial SafeFileHandle Open(string path, int flags, int mode);
+
+    [LibraryImport("libc", EntryPoint = "fsync", SetLastError = true)]
+    private static partial int Fsync(SafeFileHandle file);
 
     [LibraryImport("libc", EntryPoint = "lseek64", SetLastError = true)]
     private static partial long Seek(SafeFileHandle file, long offset, int whence);

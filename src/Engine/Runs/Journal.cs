@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Text.Json;
-using Microsoft.Win32.SafeHandles;
+using Tidemark.Engine.Native;
 
 namespace Tidemark.Engine.Runs;
 
@@ -24,13 +24,13 @@ public sealed class Journal(HostFolders folders)
         }
 
         File.Move(beside, file, overwrite: true);
-        SyncFolder(folders.Journal);
+        FileCalls.SyncFolder(folders.Journal);
     }
 
     public void Remove(Guid run)
     {
         File.Delete(FileOf(run));
-        SyncFolder(folders.Journal);
+        FileCalls.SyncFolder(folders.Journal);
     }
 
     /// <summary>The entry of a run; null when there is none (any more).</summary>
@@ -66,11 +66,5 @@ public sealed class Journal(HostFolders folders)
         }
 
         return entries;
-    }
-
-    private static void SyncFolder(string folder)
-    {
-        using SafeFileHandle handle = File.OpenHandle(folder);
-        RandomAccess.FlushToDisk(handle);
     }
 }

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-using Microsoft.Win32.SafeHandles;
 using Tidemark.Blocks;
 using Tidemark.Engine.Native;
 
@@ -56,8 +55,7 @@ internal abstract class FileTarget(string path) : RestoreTarget
         {
             File.Move(WorkPath, path, overwrite: _force);
             _kept = true;
-            using SafeFileHandle folder = File.OpenHandle(Path.GetDirectoryName(path) ?? "/");
-            RandomAccess.FlushToDisk(folder);
+            FileCalls.SyncFolder(Path.GetDirectoryName(path) ?? "/");
         }
         catch (IOException e) when (!_kept)
         {
