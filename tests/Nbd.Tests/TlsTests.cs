@@ -141,16 +141,16 @@ public sealed class TlsTests : IDisposable
     {
         Directory.CreateDirectory(_folder[folder]);
         var now = DateTimeOffset.UtcNow;
-        using var key = RSA.Create(2048);
-        var request = new CertificateRequest($"CN=authority {name}", key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var request = new CertificateRequest($"CN=authority {name}", key, HashAlgorithmName.SHA256);
         request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, false, 0, true));
         request.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.KeyCertSign | X509KeyUsageFlags.CrlSign, true));
         using var authority = request.CreateSelfSigned(now.AddDays(-1), now.AddDays(2));
         File.WriteAllText(Path.Combine(_folder[folder], "ca-cert.pem"), authority.ExportCertificatePem());
         foreach (var (role, usage) in new[] { ("server", ServerAuthentication), ("client", ClientAuthentication) })
         {
-            using var ownKey = RSA.Create(2048);
-            var own = new CertificateRequest($"CN={role}", ownKey, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
+            using var ownKey = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+            var own = new CertificateRequest($"CN={role}", ownKey, HashAlgorithmName.SHA256);
             own.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.DigitalSignature | X509KeyUsageFlags.KeyEncipherment, true));
             own.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension([new Oid(usage)], false));
             var names = new SubjectAlternativeNameBuilder();

@@ -25,7 +25,7 @@ internal sealed class Tool : IAsyncDisposable
         {
             if (tool._process.HasExited)
                 throw new InvalidOperationException($"'{name}' ended with code {tool._process.ExitCode}: {await tool._errors}");
-            if (int.TryParse(listening, out var port) ? Listens(port) : File.Exists(listening))
+            if (int.TryParse(listening, out var port) ? Listens(port) : Listens(listening))
                 return tool;
             if (clock.Elapsed > TimeSpan.FromSeconds(20))
                 throw new InvalidOperationException($"'{name}' did not listen at '{listening}' within 20 s.");
@@ -69,6 +69,10 @@ internal sealed class Tool : IAsyncDisposable
         RedirectStandardError = true,
         RedirectStandardInput = true,
     })!;
+
+    // A socket's file is there a moment before anyone listens; flag 0x10000 (__SO_ACCEPTCON) says that one does.
+    private static bool Listens(string path) => File.ReadLines("/proc/net/unix").Any(line =>
+        line.EndsWith(" " + path, StringComparison.Ordinal) && line.Contains(" 00010000 ", StringComparison.Ordinal));
 
     // Looking at the kernel's table leaves no stray connection in a server's negotiation.
     private static bool Listens(int port) =>
