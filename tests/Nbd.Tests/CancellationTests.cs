@@ -133,7 +133,8 @@ public sealed class CancellationTests
             await peer.ShakeHandsAsync();
             await peer.WaitForEndAsync();
         });
-        await using var connection = await NbdClient.ConnectAsync(server.Uri, _options with { RequestTimeout = TimeSpan.FromMilliseconds(200) }, Token);
+        await using var connection = await NbdClient.ConnectAsync(
+            server.Uri, _options with { RequestTimeout = TimeSpan.FromMilliseconds(200) }, Token);
         await Task.Delay(500, Token); // Idle is not stalled.
         var failure = await Assert.ThrowsAsync<NbdConnectionClosedException>(
             () => connection.ReadAsync(0, new byte[512], Token).AsTask().WaitAsync(TimeSpan.FromSeconds(5), Token));
@@ -149,7 +150,8 @@ public sealed class CancellationTests
             await peer.ReceiveRequestAsync();
             await Task.Delay(1000, Token);
         });
-        await using var connection = await NbdClient.ConnectAsync(server.Uri, _options with { RequestTimeout = TimeSpan.FromMilliseconds(200) }, Token);
+        await using var connection = await NbdClient.ConnectAsync(
+            server.Uri, _options with { RequestTimeout = TimeSpan.FromMilliseconds(200) }, Token);
         await Assert.ThrowsAsync<NbdConnectionClosedException>(
             () => connection.WriteAsync(0, new byte[1 << 20], false, Token).AsTask().WaitAsync(TimeSpan.FromSeconds(5), Token));
     }
@@ -170,7 +172,8 @@ public sealed class CancellationTests
 
             await peer.WaitForEndAsync();
         });
-        await using var connection = await NbdClient.ConnectAsync(server.Uri, _options with { RequestTimeout = TimeSpan.FromMilliseconds(400) }, Token);
+        await using var connection = await NbdClient.ConnectAsync(
+            server.Uri, _options with { RequestTimeout = TimeSpan.FromMilliseconds(400) }, Token);
         await connection.ReadAsync(0, new byte[512], Token);
     }
 
@@ -192,7 +195,8 @@ public sealed class CancellationTests
         var failure = await Assert.ThrowsAsync<NbdConnectionClosedException>(() => read);
         Assert.Equal($"Connection to '{server.Uri}' was closed by its owner.", failure.Message);
         Assert.Equal(NbdCommand.Disconnect, await last.Task.WaitAsync(TimeSpan.FromSeconds(2), Token));
-        await Assert.ThrowsAsync<NbdConnectionClosedException>(() => connection.BlockStatusAsync(new ByteRange(0, 1), false, Token).AsTask());
+        await Assert.ThrowsAsync<NbdConnectionClosedException>(
+            () => connection.BlockStatusAsync(new ByteRange(0, 1), false, Token).AsTask());
     }
 
     private static byte[] Filled(int length, byte value)

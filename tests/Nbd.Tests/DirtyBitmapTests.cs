@@ -22,7 +22,8 @@ public sealed class DirtyBitmapTests : IDisposable
     public async Task BothBitmaps_SayWhatWasWrittenSinceTheyBegan(int connections)
     {
         await using var server = await ServeAsync();
-        var options = NbdClientOptions.Default with { Connections = connections, Contexts = [NbdMetaContext.BaseAllocation, "qemu:dirty-bitmap:*"] };
+        string[] contexts = [NbdMetaContext.BaseAllocation, "qemu:dirty-bitmap:*"];
+        var options = NbdClientOptions.Default with { Connections = connections, Contexts = contexts };
         await using var source = await NbdBlockSource.OpenAsync(Uri, options, Token);
         Assert.Equal("base:allocation qemu:dirty-bitmap:first qemu:dirty-bitmap:second", string.Join(' ', source.Export.Contexts));
         var whole = new ByteRange(0, source.Size);
@@ -32,7 +33,8 @@ public sealed class DirtyBitmapTests : IDisposable
         Assert.Equal(sinceFirst, await source.DirtyRangesAsync(First, whole, Token).ToListAsync(Token));
         Assert.Equal(sinceSecond, await source.DirtyRangesAsync(Second, whole, Token).ToListAsync(Token));
         Assert.Equal(
-            [new ByteRange(Mega + 512, 1024)], await source.DirtyRangesAsync(First, new ByteRange(Mega + 512, 1024), Token).ToListAsync(Token));
+            [new ByteRange(Mega + 512, 1024)],
+            await source.DirtyRangesAsync(First, new ByteRange(Mega + 512, 1024), Token).ToListAsync(Token));
 
         Extent[] dirty =
         [
@@ -70,19 +72,22 @@ public sealed class DirtyBitmapTests : IDisposable
     public async Task ContextThatWasNotNegotiated_IsRefused()
     {
         await using var server = await ServeAsync();
-        await using var source = await NbdBlockSource.OpenAsync(Uri, NbdClientOptions.Default with { Contexts = ["qemu:dirty-bitmap:none"] }, Token);
+        await using var source = await NbdBlockSource.OpenAsync(
+            Uri, NbdClientOptions.Default with { Contexts = ["qemu:dirty-bitmap:none"] }, Token);
         Assert.Empty(source.Export.Contexts);
         var failure = await Assert.ThrowsAsync<NbdRequestException>(
             async () => await source.DirtyRangesAsync("qemu:dirty-bitmap:none", new ByteRange(0, 1), Token).ToListAsync(Token));
         Assert.Equal("Export 'disk' does not offer meta context 'qemu:dirty-bitmap:none'.", failure.Message);
-        Assert.Equal([new Extent(new ByteRange(5, 9), ExtentKind.Data)], await source.ExtentsAsync(new ByteRange(5, 9), Token).ToListAsync(Token));
+        Assert.Equal(
+            [new Extent(new ByteRange(5, 9), ExtentKind.Data)], await source.ExtentsAsync(new ByteRange(5, 9), Token).ToListAsync(Token));
     }
 
     [Fact]
     public async Task ConsumerThatStopsEarly_LeavesTheSourceUsable()
     {
         await using var server = await ServeAsync();
-        await using var source = await NbdBlockSource.OpenAsync(Uri, NbdClientOptions.Default with { Contexts = [First, NbdMetaContext.BaseAllocation] }, Token);
+        await using var source = await NbdBlockSource.OpenAsync(
+            Uri, NbdClientOptions.Default with { Contexts = [First, NbdMetaContext.BaseAllocation] }, Token);
         var whole = new ByteRange(0, source.Size);
         for (var round = 0; round < 20; round++)
         {
@@ -104,7 +109,8 @@ public sealed class DirtyBitmapTests : IDisposable
         await Tool.RunAsync("qemu-img", "bitmap", "--add", image, "first");
         await Tool.RunAsync("qemu-io", "-c", "write -P 1 0 64k", image);
         await Tool.RunAsync("qemu-img", "bitmap", "--add", image, "second");
-        await Tool.RunAsync("qemu-io", "-c", "write -P 2 1M 64k", "-c", "write -z 9G 64k", "-c", $"write -P 3 {9 * Giga + 65536} 64k", image);
+        await Tool.RunAsync(
+            "qemu-io", "-c", "write -P 2 1M 64k", "-c", "write -z 9G 64k", "-c", $"write -P 3 {9 * Giga + 65536} 64k", image);
         await Tool.RunAsync("qemu-img", "bitmap", "--disable", image, "first");
         await Tool.RunAsync("qemu-img", "bitmap", "--disable", image, "second");
         return await Tool.ServeAsync(

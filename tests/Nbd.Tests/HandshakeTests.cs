@@ -240,7 +240,8 @@ public sealed class HandshakeTests
             });
             var failure = await Assert.ThrowsAsync<NbdConnectionClosedException>(
                 () => NbdClient.ConnectAsync(server.Uri, _options with { StructuredReplies = false }, Token));
-            Assert.True(failure.Message.StartsWith("Server closed the connection", StringComparison.Ordinal), $"{length}: {failure.Message}");
+            Assert.True(
+                failure.Message.StartsWith("Server closed the connection", StringComparison.Ordinal), $"{length}: {failure.Message}");
         }
     }
 
@@ -291,7 +292,8 @@ public sealed class HandshakeTests
             await peer.WaitForEndAsync();
             isClosed.SetResult();
         });
-        var failure = await Assert.ThrowsAnyAsync<OperationCanceledException>(() => NbdClient.ConnectAsync(server.Uri, _options, cancel.Token));
+        var failure = await Assert.ThrowsAnyAsync<OperationCanceledException>(
+            () => NbdClient.ConnectAsync(server.Uri, _options, cancel.Token));
         Assert.Equal(cancel.Token, failure.CancellationToken);
         await isClosed.Task.WaitAsync(TimeSpan.FromSeconds(2), Token);
     }
@@ -303,7 +305,8 @@ public sealed class HandshakeTests
         {
             await peer.GreetAsync();
             await peer.ReceiveOptionAsync();
-            var many = Enumerable.Repeat(ScriptedServer.Hex("0003e889045565a9 00000003 00000002 00000004 00000000"), 1000).SelectMany(x => x).ToArray();
+            var many = Enumerable.Repeat(
+                ScriptedServer.Hex("0003e889045565a9 00000003 00000002 00000004 00000000"), 1000).SelectMany(x => x).ToArray();
             try
             {
                 for (var i = 0; i < 100; i++)

@@ -46,7 +46,8 @@ public sealed class OtherServerTests : IDisposable
         var expected = await WriteImageAsync(Size);
         await using (var server = await NbdkitAsync(
             "--filter=blocksize-policy", "file", _folder["d"],
-            $"blocksize-minimum={minimum}", $"blocksize-preferred={maximum}", $"blocksize-maximum={maximum}", "blocksize-error-policy=error"))
+            $"blocksize-minimum={minimum}", $"blocksize-preferred={maximum}", $"blocksize-maximum={maximum}",
+            "blocksize-error-policy=error"))
         {
             await using var target = await NbdBlockTarget.OpenAsync(Uri, _options, Token);
             Assert.Equal(new NbdBlockSizes((uint)minimum, (uint)maximum, (uint)maximum), target.Export.BlockSizes);
@@ -85,7 +86,8 @@ public sealed class OtherServerTests : IDisposable
     {
         await WriteImageAsync(1 << 20);
         await using var server = await NbdkitAsync(
-            "--filter=blocksize-policy", "file", _folder["d"], "blocksize-minimum=512", "blocksize-preferred=4096", "blocksize-maximum=65536");
+            "--filter=blocksize-policy", "file", _folder["d"],
+            "blocksize-minimum=512", "blocksize-preferred=4096", "blocksize-maximum=65536");
         await using var connection = await NbdClient.ConnectAsync(Uri, _options, Token);
         await Assert.ThrowsAsync<ArgumentOutOfRangeException>(() => connection.ReadAsync(1, new byte[512], Token).AsTask());
         await Assert.ThrowsAsync<ArgumentOutOfRangeException>(() => connection.ReadAsync(0, new byte[513], Token).AsTask());
@@ -157,7 +159,8 @@ public sealed class OtherServerTests : IDisposable
             await File.WriteAllBytesAsync(Path.Combine(_folder["many"], $"disk-{i}"), new byte[512 * (i + 1)], Token);
         await using var server = await NbdkitAsync("file", $"dir={_folder["many"]}");
         var entries = await NbdClient.ListAsync(Uri, _options, Token);
-        Assert.Equal(Enumerable.Range(0, 50).Select(i => $"disk-{i}").Order(StringComparer.Ordinal), entries.Select(x => x.Name).Order(StringComparer.Ordinal));
+        var names = Enumerable.Range(0, 50).Select(i => $"disk-{i}").Order(StringComparer.Ordinal);
+        Assert.Equal(names, entries.Select(entry => entry.Name).Order(StringComparer.Ordinal));
         Assert.Equal(512 * 8, (await NbdClient.InfoAsync(Uri.WithExportName("disk-7"), _options, Token)).Size);
     }
 
@@ -169,12 +172,14 @@ public sealed class OtherServerTests : IDisposable
         var port = Tool.FreePort();
         await File.WriteAllTextAsync(
             _folder["c"],
-            $"[generic]\nport = {port}\nlistenaddr = 127.0.0.1\nallowlist = true\n[disk]\nexportname = {_folder["d"]}\nflush = true\nfua = true\ntrim = false\n",
+            $"[generic]\nport = {port}\nlistenaddr = 127.0.0.1\nallowlist = true\n"
+            + $"[disk]\nexportname = {_folder["d"]}\nflush = true\nfua = true\n",
             Token);
         await using (var server = await Tool.ServeAsync($"{port}", "nbd-server", "-d", "-C", _folder["c"]))
         {
             var uri = NbdUri.Parse($"nbd://127.0.0.1:{port}/disk");
-            await using (var target = await NbdBlockTarget.OpenAsync(uri, _options, Token))
+            // Kept in the foreground, it serves one connection at a time.
+            await using (var target = await NbdBlockTarget.OpenAsync(uri, _options with { Connections = 1 }, Token))
             {
                 Assert.Equal(Size, target.Size);
                 new Random(43).NextBytes(expected.AsSpan(70_000, 1_500_000));

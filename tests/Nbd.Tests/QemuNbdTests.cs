@@ -133,7 +133,8 @@ public sealed class QemuNbdTests : IDisposable
         Assert.Equal([NbdMetaContext.BaseAllocation], info.Contexts);
         Assert.Equal(32u << 20, info.BlockSizes.Maximum);
 
-        var unknown = await Assert.ThrowsAsync<NbdNegotiationException>(() => NbdClient.ConnectAsync(Uri.WithExportName("x"), _options, Token));
+        var unknown = await Assert.ThrowsAsync<NbdNegotiationException>(
+            () => NbdClient.ConnectAsync(Uri.WithExportName("x"), _options, Token));
         Assert.Equal(NbdOptionReply.ErrorUnknown, unknown.Reply);
         Assert.StartsWith("Server refused export 'x': there is no such export", unknown.Message, StringComparison.Ordinal);
     }

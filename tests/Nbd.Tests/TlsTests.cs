@@ -18,13 +18,10 @@ public sealed class TlsTests : IDisposable
     {
         new Random(47).NextBytes(_content);
         File.WriteAllBytes(_folder["d"], _content);
-        Issue("good", "other");
+        Issue("good", "own");
         Issue("foreign", "foreign");
-        foreach (var file in Directory.GetFiles(_folder["good"], "c*"))
-        {
-            if (Path.GetFileName(file) is "ca-cert.pem")
-                File.Copy(file, Path.Combine(Directory.CreateDirectory(_folder["anonymous"]).FullName, "ca-cert.pem"));
-        }
+        Directory.CreateDirectory(_folder["anonymous"]);
+        File.Copy(Path.Combine(_folder["good"], "ca-cert.pem"), Path.Combine(_folder["anonymous"], "ca-cert.pem"));
     }
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -71,8 +68,10 @@ public sealed class TlsTests : IDisposable
     {
         var port = Tool.FreePort();
         await using var server = await Tool.ServeAsync(
-            $"{port}", "nbdkit", "-f", "-r", "-i", "127.0.0.1", "-p", $"{port}", "--tls=require", $"--tls-certificates={_folder["good"]}", "file", _folder["d"]);
-        await using var connection = await NbdClient.ConnectAsync(NbdUri.Parse($"nbds://127.0.0.1:{port}/?tls-certificates={_folder["good"]}"), _options, Token);
+            $"{port}", "nbdkit", "-f", "-r", "-i", "127.0.0.1", "-p", $"{port}",
+            "--tls=require", $"--tls-certificates={_folder["good"]}", "file", _folder["d"]);
+        await using var connection = await NbdClient.ConnectAsync(
+            NbdUri.Parse($"nbds://127.0.0.1:{port}/?tls-certificates={_folder["good"]}"), _options, Token);
         await connection.ReadAsync(0, new byte[512], Token);
         Assert.Equal(_content.Length, connection.Export.Size);
     }
@@ -130,7 +129,8 @@ public sealed class TlsTests : IDisposable
 
     private Task<Tool> ServeAsync(string tool) => tool == "nbdkit"
         ? Tool.ServeAsync(
-            _folder["s"], tool, "-f", "-r", "-U", _folder["s"], "--tls=require", $"--tls-certificates={_folder["good"]}", "--tls-verify-peer",
+            _folder["s"], tool, "-f", "-r", "-U", _folder["s"], "--tls=require", $"--tls-certificates={_folder["good"]}",
+            "--tls-verify-peer",
             "file", _folder["d"])
         : Tool.ServeAsync(
             _folder["s"], tool, "-t", "-r", "-e", "8", "-f", "raw", "-k", _folder["s"],
@@ -151,7 +151,8 @@ public sealed class TlsTests : IDisposable
         {
             using var ownKey = ECDsa.Create(ECCurve.NamedCurves.nistP256);
             var own = new CertificateRequest($"CN={role}", ownKey, HashAlgorithmName.SHA256);
-            own.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.DigitalSignature | X509KeyUsageFlags.KeyEncipherment, true));
+            own.CertificateExtensions.Add(
+                new X509KeyUsageExtension(X509KeyUsageFlags.DigitalSignature | X509KeyUsageFlags.KeyEncipherment, true));
             own.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension([new Oid(usage)], false));
             var names = new SubjectAlternativeNameBuilder();
             names.AddDnsName("localhost");

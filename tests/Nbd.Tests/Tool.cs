@@ -40,7 +40,8 @@ internal sealed class Tool : IAsyncDisposable
         await tool._process.WaitForExitAsync(TestContext.Current.CancellationToken);
         return tool._process.ExitCode == 0
             ? output
-            : throw new InvalidOperationException($"'{name} {string.Join(' ', arguments)}' ended with code {tool._process.ExitCode}: {await tool._errors}");
+            : throw new InvalidOperationException(
+                $"'{name} {string.Join(' ', arguments)}' ended with code {tool._process.ExitCode}: {await tool._errors}");
     }
 
     /// <summary>A TCP port that was free a moment ago.</summary>

@@ -42,7 +42,8 @@ public sealed class TransmissionTests
                 requests.Add(await peer.ReceiveRequestAsync());
             requests.Reverse();
             foreach (var request in requests)
-                await peer.SendAsync(ScriptedServer.Simple(NbdError.None, request.Cookie), [.. Enumerable.Repeat((byte)(request.Offset / 512), 512)]);
+                await peer.SendAsync(
+                    ScriptedServer.Simple(NbdError.None, request.Cookie), [.. Enumerable.Repeat((byte)(request.Offset / 512), 512)]);
             await peer.WaitForEndAsync();
         });
         await using var connection = await NbdClient.ConnectAsync(server.Uri, _options, Token);
@@ -107,7 +108,8 @@ public sealed class TransmissionTests
     [MemberData(nameof(Lies))]
     public async Task LieInAReplyToARead_EndsTheConnectionWithOneReason(string reply, string reason)
     {
-        await using var server = Answering(cookie => [ScriptedServer.Hex(reply.Replace("C", cookie.ToString("x16"), StringComparison.Ordinal))]);
+        await using var server = Answering(
+            cookie => [ScriptedServer.Hex(reply.Replace("C", cookie.ToString("x16"), StringComparison.Ordinal))]);
         await using var connection = await NbdClient.ConnectAsync(server.Uri, _options, Token);
         var first = connection.ReadAsync(4096, new byte[1024], Token).AsTask();
         var second = connection.ReadAsync(0, new byte[512], Token).AsTask();
@@ -126,7 +128,8 @@ public sealed class TransmissionTests
     [InlineData("00000007 ffffffff 00000000", "ends at 4294971391")]
     public async Task LieInABlockStatus_IsAProtocolError(string payload, string reason)
     {
-        await using var server = Answering(cookie => [ScriptedServer.Chunk(NbdChunkType.BlockStatus, true, cookie, ScriptedServer.Hex(payload))]);
+        await using var server = Answering(
+            cookie => [ScriptedServer.Chunk(NbdChunkType.BlockStatus, true, cookie, ScriptedServer.Hex(payload))]);
         await using var connection = await NbdClient.ConnectAsync(server.Uri, _options, Token);
         var failure = await Assert.ThrowsAsync<NbdProtocolException>(
             () => connection.BlockStatusAsync(new ByteRange(4096, 1024), false, Token).AsTask());
@@ -152,10 +155,12 @@ public sealed class TransmissionTests
     {
         var status = ScriptedServer.Bytes(Context, 512u, 0u);
         await using (var twice = Answering(cookie =>
-            [ScriptedServer.Chunk(NbdChunkType.BlockStatus, false, cookie, status), ScriptedServer.Chunk(NbdChunkType.BlockStatus, true, cookie, status)]))
+            [ScriptedServer.Chunk(NbdChunkType.BlockStatus, false, cookie, status),
+             ScriptedServer.Chunk(NbdChunkType.BlockStatus, true, cookie, status)]))
         {
             await using var connection = await NbdClient.ConnectAsync(twice.Uri, _options, Token);
-            var failure = await Assert.ThrowsAsync<NbdProtocolException>(() => connection.BlockStatusAsync(new ByteRange(0, 1024), false, Token).AsTask());
+            var failure = await Assert.ThrowsAsync<NbdProtocolException>(
+                () => connection.BlockStatusAsync(new ByteRange(0, 1024), false, Token).AsTask());
             Assert.Contains("twice in one reply", failure.Message, StringComparison.Ordinal);
         }
 
@@ -183,7 +188,7 @@ public sealed class TransmissionTests
         await using var server = new ScriptedServer(async peer =>
         {
             await peer.ShakeHandsAsync();
-            for (var request = await peer.ReceiveRequestAsync(); request.Command == NbdCommand.BlockStatus; request = await peer.ReceiveRequestAsync())
+            while (await peer.ReceiveRequestAsync() is { Command: NbdCommand.BlockStatus } request)
             {
                 var first = (uint)(request.Offset / 4096 % 3);
                 var length = Math.Min(8192u, request.Length);
@@ -265,7 +270,8 @@ public sealed class TransmissionTests
     [Fact]
     public async Task DuplicateReply_IsAProtocolError()
     {
-        await using var server = Answering(cookie => [ScriptedServer.Simple(NbdError.InputOutput, cookie), ScriptedServer.Simple(NbdError.InputOutput, cookie)]);
+        await using var server = Answering(
+            cookie => [ScriptedServer.Simple(NbdError.InputOutput, cookie), ScriptedServer.Simple(NbdError.InputOutput, cookie)]);
         await using var connection = await NbdClient.ConnectAsync(server.Uri, _options, Token);
         await Assert.ThrowsAsync<NbdRequestException>(() => connection.FlushAsync(Token).AsTask());
         var failure = await Assert.ThrowsAsync<NbdProtocolException>(async () =>

@@ -99,7 +99,9 @@ internal sealed class ConnectionPool : IAsyncDisposable
             : ForPiecesAsync(range, RequestLength, piece =>
             {
                 var part = buffer.Slice((int)(piece.Offset - offset), (int)piece.Length);
-                return IsWhole(piece) ? Next().ReadAsync(piece.Offset, part, cancellationToken) : ReadPartAsync(piece, part, cancellationToken);
+                return IsWhole(piece)
+                    ? Next().ReadAsync(piece.Offset, part, cancellationToken)
+                    : ReadPartAsync(piece, part, cancellationToken);
             });
     }
 
@@ -147,7 +149,8 @@ internal sealed class ConnectionPool : IAsyncDisposable
         var range = new ByteRange(offset, length);
         return range.End <= Export.Size
             ? range
-            : throw new ArgumentOutOfRangeException(nameof(offset), $"Range {range} ends beyond export '{Export.Name}' of {Export.Size} bytes.");
+            : throw new ArgumentOutOfRangeException(
+                nameof(offset), $"Range {range} ends beyond export '{Export.Name}' of {Export.Size} bytes.");
     }
 
     public ValueTask DisposeAsync() => DisposeAsync(_connections);
