@@ -54,7 +54,7 @@ public readonly record struct NbdBlockSizes(uint Minimum, uint Preferred, uint M
     {
         if (!BitOperations.IsPow2(Minimum) || Minimum > NbdLimits.MaxMinimumBlockSize || Maximum < Minimum)
             throw new NbdProtocolException(
-                $"Server named block sizes minimum {Minimum}, preferred {Preferred}, maximum {Maximum} bytes, which contradict each other.");
+                $"Server named block sizes minimum {Minimum}, preferred {Preferred}, maximum {Maximum} bytes, against the spec.");
         return this with { Maximum = Math.Min(Maximum, NbdLimits.DefaultMaxPayload) / Minimum * Minimum };
     }
 }

@@ -49,7 +49,9 @@ public sealed record NbdUri
         return new NbdUri { Host = host, Port = port, ExportName = CheckedName(exportName) };
     }
 
-    /// <summary>The same place with TLS; <paramref name="hostName"/> is needed where the certificate is not for <see cref="Host"/>.</summary>
+    /// <summary>
+    /// The same place with TLS; <paramref name="hostName"/> is needed where the certificate is not for <see cref="Host"/>.
+    /// </summary>
     public NbdUri WithTls(string? certificateFolder, string? hostName = null) =>
         this with { UsesTls = true, TlsCertificates = certificateFolder, TlsHostName = hostName };
 
@@ -93,14 +95,16 @@ public sealed record NbdUri
         if (SocketPath is not null)
             text.Append("+unix:///");
         else
-            text.Append(CultureInfo.InvariantCulture, $"://{(Host!.Contains(':') ? $"[{Host}]" : Host)}{(Port == NbdLimits.DefaultPort ? "" : $":{Port}")}/");
+            text.Append("://").Append(Host!.Contains(':') ? $"[{Host}]" : Host).Append(Port == NbdLimits.DefaultPort ? "/" : $":{Port}/");
         text.Append(Uri.EscapeDataString(ExportName));
         var separator = '?';
-        foreach (var (name, value) in new[] { ("socket", SocketPath), ("tls-certificates", TlsCertificates), ("tls-hostname", TlsHostName) })
+        (string, string?)[] parameters = [("socket", SocketPath), ("tls-certificates", TlsCertificates), ("tls-hostname", TlsHostName)];
+        foreach (var (name, value) in parameters)
         {
             if (value is null)
                 continue;
-            text.Append(separator).Append(name).Append('=').Append(Uri.EscapeDataString(value).Replace("%2F", "/", StringComparison.Ordinal));
+            text.Append(separator).Append(name).Append('=')
+                .Append(Uri.EscapeDataString(value).Replace("%2F", "/", StringComparison.Ordinal));
             separator = '&';
         }
 
@@ -142,15 +146,14 @@ public sealed record NbdUri
             throw Bad(text, "the host is missing");
         if (host.Contains(':', StringComparison.Ordinal) && !authority.StartsWith('['))
             throw Bad(text, "an IPv6 address stands in brackets");
-        var port = NbdLimits.DefaultPort;
-        if (colon >= 0 && colon + 1 < authority.Length
-            && (!int.TryParse(authority[(colon + 1)..], NumberStyles.None, CultureInfo.InvariantCulture, out port) || port is < 1 or > 65535))
-        {
-            throw Bad(text, $"'{authority[(colon + 1)..]}' is no port");
-        }
-
-        return uri with { Host = Decode(text, host), Port = port };
+        var port = colon < 0 ? "" : authority[(colon + 1)..];
+        return uri with { Host = Decode(text, host), Port = port.Length == 0 ? NbdLimits.DefaultPort : ParsePort(text, port) };
     }
+
+    private static int ParsePort(string text, string port) =>
+        int.TryParse(port, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number is > 0 and <= 65535
+            ? number
+            : throw Bad(text, $"'{port}' is no port");
 
     private static Dictionary<string, string> ParseQuery(string text, string query)
     {
@@ -175,7 +178,8 @@ public sealed record NbdUri
     private static string CheckedName(string exportName)
     {
         ArgumentNullException.ThrowIfNull(exportName);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(Encoding.UTF8.GetByteCount(exportName), NbdLimits.MaxStringLength, nameof(exportName));
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(
+            Encoding.UTF8.GetByteCount(exportName), NbdLimits.MaxStringLength, nameof(exportName));
         return exportName;
     }
 

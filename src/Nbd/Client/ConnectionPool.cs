@@ -14,6 +14,8 @@ internal sealed class ConnectionPool : IAsyncDisposable
     // Pieces of one call under way: enough for every connection at its usual depth, and a bound for calls over terabytes.
     private const int PiecesInFlight = 64;
 
+    private static readonly TimeSpan _extraConnectionTime = TimeSpan.FromSeconds(2);
+
     private readonly IReadOnlyList<NbdConnection> _connections;
     private uint _turn;
 
@@ -50,8 +52,10 @@ internal sealed class ConnectionPool : IAsyncDisposable
             while (export.CanMultiConnection && connections.Count < options.Connections)
             {
                 var isForBitmaps = connections.Count % 2 == 1 && bitmaps.Contexts.Count > 0;
-                connections.Add(await NbdClient.ConnectAsync(uri, isForBitmaps ? bitmaps : allocation, cancellationToken));
-                if (connections[^1].Export.Size != export.Size)
+                if (await TryConnectAsync(uri, isForBitmaps ? bitmaps : allocation, cancellationToken) is not { } connection)
+                    break;
+                connections.Add(connection);
+                if (connection.Export.Size != export.Size)
                     throw new NbdConnectionClosedException($"Export '{uri}' changed its size while it was being opened.");
             }
 
@@ -95,7 +99,9 @@ internal sealed class ConnectionPool : IAsyncDisposable
             : ForPiecesAsync(range, RequestLength, piece =>
             {
                 var part = buffer.Slice((int)(piece.Offset - offset), (int)piece.Length);
-                return IsWhole(piece) ? Next().ReadAsync(piece.Offset, part, cancellationToken) : ReadPartAsync(piece, part, cancellationToken);
+                return IsWhole(piece)
+                    ? Next().ReadAsync(piece.Offset, part, cancellationToken)
+                    : ReadPartAsync(piece, part, cancellationToken);
             });
     }
 
@@ -143,13 +149,28 @@ internal sealed class ConnectionPool : IAsyncDisposable
         var range = new ByteRange(offset, length);
         return range.End <= Export.Size
             ? range
-            : throw new ArgumentOutOfRangeException(nameof(offset), $"Range {range} ends beyond export '{Export.Name}' of {Export.Size} bytes.");
+            : throw new ArgumentOutOfRangeException(
+                nameof(offset), $"Range {range} ends beyond export '{Export.Name}' of {Export.Size} bytes.");
     }
 
     public ValueTask DisposeAsync() => DisposeAsync(_connections);
 
     private static async ValueTask DisposeAsync(IEnumerable<NbdConnection> connections) =>
         await Task.WhenAll(connections.Select(connection => connection.DisposeAsync().AsTask()));
+
+    // A server that allows several connections may still be full: QEMU then leaves the next one waiting. Fewer do as well.
+    private static async Task<NbdConnection?> TryConnectAsync(NbdUri uri, NbdClientOptions options, CancellationToken cancellationToken)
+    {
+        var patience = options.HandshakeTimeout < _extraConnectionTime ? options.HandshakeTimeout : _extraConnectionTime;
+        try
+        {
+            return await NbdClient.ConnectAsync(uri, options with { HandshakeTimeout = patience }, cancellationToken);
+        }
+        catch (NbdConnectionClosedException)
+        {
+            return null;
+        }
+    }
 
     private IEnumerable<ByteRange> Pieces(ByteRange range, long longest)
     {

@@ -68,7 +68,8 @@ internal static class DirtyWalk
             yield return group;
     }
 
-    private static async Task<List<Extent>> WithAllocationAsync(NbdBlockSource source, List<ByteRange> group, CancellationToken cancellationToken)
+    private static async Task<List<Extent>> WithAllocationAsync(
+        NbdBlockSource source, List<ByteRange> group, CancellationToken cancellationToken)
     {
         var found = new List<Extent>();
         var at = 0;

@@ -64,7 +64,9 @@ public sealed class NbdConnection : IAsyncDisposable
     public ValueTask ReadAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken)
     {
         var range = CheckedRange(offset, buffer.Length, Export.BlockSizes.Maximum);
-        return range.IsEmpty ? ValueTask.CompletedTask : RunAsync(NbdCommand.Read, NbdCommandFlags.None, range, buffer, default, null, cancellationToken);
+        return range.IsEmpty
+            ? ValueTask.CompletedTask
+            : RunAsync(NbdCommand.Read, NbdCommandFlags.None, range, buffer, default, null, cancellationToken);
     }
 
     /// <summary>NBD_CMD_WRITE; with <paramref name="isDurable"/>, the bytes are on stable storage when the call ends (FUA).</summary>
@@ -72,7 +74,9 @@ public sealed class NbdConnection : IAsyncDisposable
     {
         var range = CheckedRange(offset, buffer.Length, Export.BlockSizes.Maximum);
         RequireWritable();
-        return range.IsEmpty ? ValueTask.CompletedTask : RunAsync(NbdCommand.Write, Durability(isDurable), range, default, buffer, null, cancellationToken);
+        return range.IsEmpty
+            ? ValueTask.CompletedTask
+            : RunAsync(NbdCommand.Write, Durability(isDurable), range, default, buffer, null, cancellationToken);
     }
 
     /// <summary>
@@ -88,7 +92,9 @@ public sealed class NbdConnection : IAsyncDisposable
         if (flags.HasFlag(NbdCommandFlags.FastZero))
             Require(NbdTransmissionFlags.FastZero, "to write zeroes fast or not at all");
         flags &= NbdCommandFlags.NoHole | NbdCommandFlags.FastZero | Durability(flags.HasFlag(NbdCommandFlags.ForceUnitAccess));
-        return range.IsEmpty ? ValueTask.CompletedTask : RunAsync(NbdCommand.WriteZeroes, flags, range, default, default, null, cancellationToken);
+        return range.IsEmpty
+            ? ValueTask.CompletedTask
+            : RunAsync(NbdCommand.WriteZeroes, flags, range, default, default, null, cancellationToken);
     }
 
     /// <summary>NBD_CMD_TRIM: the range is no longer needed; what it reads as afterwards is not defined.</summary>
@@ -127,7 +133,8 @@ public sealed class NbdConnection : IAsyncDisposable
     /// The range is not empty and at most <see cref="NbdLimits.MaxStatusLength"/> long. With <paramref name="isOneExtent"/>, the answer
     /// is just the first extent (NBD_CMD_FLAG_REQ_ONE).
     /// </remarks>
-    public async ValueTask<IReadOnlyList<NbdContextStatus>> BlockStatusAsync(ByteRange range, bool isOneExtent, CancellationToken cancellationToken)
+    public async ValueTask<IReadOnlyList<NbdContextStatus>> BlockStatusAsync(
+        ByteRange range, bool isOneExtent, CancellationToken cancellationToken)
     {
         CheckedRange(range.Offset, range.Length, NbdLimits.MaxStatusLength);
         ArgumentOutOfRangeException.ThrowIfZero(range.Length, nameof(range));
@@ -295,7 +302,8 @@ public sealed class NbdConnection : IAsyncDisposable
     {
         var range = new ByteRange(offset, length);
         if (range.End > Export.Size)
-            throw new ArgumentOutOfRangeException(nameof(offset), $"Range {range} ends beyond export '{Export.Name}' of {Export.Size} bytes.");
+            throw new ArgumentOutOfRangeException(
+                nameof(offset), $"Range {range} ends beyond export '{Export.Name}' of {Export.Size} bytes.");
         if (length > longest)
             throw new ArgumentOutOfRangeException(nameof(length), $"Length {length} is more than the {longest} bytes of one request.");
         var unit = Export.BlockSizes.Minimum;

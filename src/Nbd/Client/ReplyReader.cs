@@ -126,7 +126,8 @@ internal sealed class ReplyReader(Transport transport, PendingTable pending, boo
     {
         const int Fixed = 4 + 2;
         var rest = header.Type == NbdChunkType.ErrorOffset ? 8 : 0;
-        Require(header.Length >= Fixed + rest && header.Length <= Fixed + NbdLimits.MaxStringLength + 8, header, "an error has 6 to 4110 bytes");
+        var isSound = header.Length >= Fixed + rest && header.Length <= Fixed + NbdLimits.MaxStringLength + 8;
+        Require(isSound, header, "an error has 6 to 4110 bytes");
         var payload = new byte[header.Length];
         await CopyAsync(payload);
         var error = (NbdError)BinaryPrimitives.ReadUInt32BigEndian(payload);
@@ -242,6 +243,7 @@ internal sealed class ReplyReader(Transport transport, PendingTable pending, boo
     private static void Require(bool condition, NbdChunkHeader header, string rule)
     {
         if (!condition)
-            throw new NbdProtocolException($"Server sent a chunk of type '{header.Type}' with {header.Length} bytes, against the rule that {rule}.");
+            throw new NbdProtocolException(
+                $"Server sent a chunk of type '{header.Type}' with {header.Length} bytes, against the rule that {rule}.");
     }
 }

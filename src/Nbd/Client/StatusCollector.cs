@@ -48,7 +48,8 @@ internal sealed class StatusCollector(IReadOnlyList<MetaContext> contexts, ByteR
                 throw new NbdProtocolException(
                     $"Server sent an extent that ends at {end}; the request ends at {request.End}, the export at {export.Size}.");
             if (length % export.BlockSizes.Minimum != 0 && end != export.Size)
-                throw new NbdProtocolException($"Server sent an extent of {length} bytes; its blocks have {export.BlockSizes.Minimum} bytes.");
+                throw new NbdProtocolException(
+                    $"Server sent an extent of {length} bytes; its blocks have {export.BlockSizes.Minimum} bytes.");
             Append(extents, ByteRange.FromBounds(offset, Math.Min(end, request.End)), BinaryPrimitives.ReadUInt32BigEndian(pairs[4..]));
             offset = end;
         }

@@ -40,7 +40,8 @@ internal abstract class Transport : IDisposable
         {
             var count = await ReceiveAsync(buffer[received..], cancellationToken);
             if (count == 0)
-                throw new NbdConnectionClosedException($"Server closed the connection {received} bytes into {what} of {buffer.Length} bytes.");
+                throw new NbdConnectionClosedException(
+                    $"Server closed the connection {received} bytes into {what} of {buffer.Length} bytes.");
             received += count;
         }
     }

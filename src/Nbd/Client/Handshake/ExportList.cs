@@ -21,7 +21,8 @@ internal static class ExportList
         reply.ExpectLength(4);
         var length = BinaryPrimitives.ReadUInt32BigEndian(reply.Data);
         if (length > reply.Data.Length - 4)
-            throw new NbdProtocolException($"Server listed an export with a name of {length} bytes in a reply of {reply.Data.Length} bytes.");
+            throw new NbdProtocolException(
+                $"Server listed an export with a name of {length} bytes in a reply of {reply.Data.Length} bytes.");
         var name = OptionChannel.Text(reply.Data.AsSpan(4, (int)length), "an export name");
         var description = OptionChannel.Text(reply.Data.AsSpan(4 + (int)length), "an export description");
         return new NbdListEntry(name, description.Length > 0 ? description : null);

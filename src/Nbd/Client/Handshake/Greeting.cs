@@ -17,9 +17,11 @@ internal static class Greeting
         var first = BinaryPrimitives.ReadUInt64BigEndian(greeting);
         var second = BinaryPrimitives.ReadUInt64BigEndian(greeting.AsSpan(8));
         if (first != NbdMagic.Server)
-            throw new NbdProtocolException($"Server greeted with '{first:x16}', so it is no NBD server; '{NbdMagic.Server:x16}' is required.");
+            throw new NbdProtocolException(
+                $"Server greeted with '{first:x16}', so it is no NBD server; '{NbdMagic.Server:x16}' is required.");
         if (second == NbdMagic.Oldstyle)
-            throw new NbdProtocolException("Server speaks the oldstyle protocol, which carries no export names; the fixed newstyle is required.");
+            throw new NbdProtocolException(
+                "Server speaks the oldstyle protocol, which carries no export names; the fixed newstyle is required.");
         if (second != NbdMagic.Option)
             throw new NbdProtocolException($"Server greeted with the unknown style '{second:x16}'; '{NbdMagic.Option:x16}' is required.");
 

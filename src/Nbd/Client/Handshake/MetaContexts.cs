@@ -61,7 +61,7 @@ internal static class MetaContexts
         var contexts = new List<MetaContext>();
         var final = await channel.ReceiveAllAsync(option, Add, cancellationToken);
         if (final.Header.IsError && !IsAbsent(final))
-            throw final.ToRefusal($"meta contexts of export '{exportName}'");
+            throw final.ToRefusal($"export '{exportName}'");
         return contexts;
 
         void Add(OptionReply reply)

@@ -47,7 +47,8 @@ internal sealed class OptionChannel(Transport transport)
             if (reply.Header.Reply == NbdOptionReply.Ack)
                 return reply.Header.Length == 0
                     ? reply
-                    : throw new NbdProtocolException($"Server acknowledged option '{option}' with {reply.Header.Length} bytes; none may follow.");
+                    : throw new NbdProtocolException(
+                        $"Server acknowledged option '{option}' with {reply.Header.Length} bytes; none may follow.");
             if (count == NbdLimits.MaxOptionReplies)
                 throw new NbdProtocolException($"Server sent more than {NbdLimits.MaxOptionReplies} replies to option '{option}'.");
             each(reply);

@@ -45,7 +45,8 @@ internal static class StartTls
             CertificateRevocationCheckMode = X509RevocationMode.NoCheck,
         };
         if (credentials.Client is not null)
-            options.ClientCertificateContext = SslStreamCertificateContext.Create(credentials.Client, credentials.Authorities, offline: true);
+            options.ClientCertificateContext = SslStreamCertificateContext.Create(
+                credentials.Client, credentials.Authorities, offline: true);
         if (credentials.Authorities is { } authorities)
         {
             options.CertificateChainPolicy = new X509ChainPolicy
