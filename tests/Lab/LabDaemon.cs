@@ -67,7 +67,8 @@ internal sealed class LabDaemon(LabFolders folders, bool isSystem) : IDisposable
     /// <summary>
     /// Puts the host's folders in the place of the machine's own, for this daemon and its QEMUs only. libvirtd refuses to start where the user
     /// 'libvirt-qemu' is unknown, whatever its configuration says, so the private /etc/passwd has it. An empty /run/dbus keeps it away from the
-    /// machine's systemd and polkit.
+    /// machine's systemd and polkit. /dev/kvm is out of reach of QEMU's user: where it exists without working, libvirt would ask every QEMU for its
+    /// abilities again at each start.
     /// </summary>
     private string SystemMounts() => $"""
         mkdir -p /etc/libvirt /run/libvirt /var/lib/libvirt /var/cache/libvirt /var/log/libvirt
@@ -78,6 +79,7 @@ internal sealed class LabDaemon(LabFolders folders, bool isSystem) : IDisposable
         mount --bind '{folders.Logs}' /var/log/libvirt
         mount --bind '{folders.PasswdFile}' /etc/passwd
         mount --bind '{folders.GroupFile}' /etc/group
+        test ! -e /dev/kvm || mount --bind '{folders.NoKvmFile}' /dev/kvm
         test ! -d /run/dbus || mount -t tmpfs tmpfs /run/dbus
         """;
 }
