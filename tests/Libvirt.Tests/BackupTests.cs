@@ -162,7 +162,7 @@ public sealed class BackupTests(HostFixture fixture)
         await frozen.BeginAsync("c1", [("vda", null)], Token);
         using var events = await host.Connection.SubscribeAsync(machine.Domain.Uuid, Token);
 
-        host.StopDaemon(kill: true);
+        await host.StopDaemonAsync(kill: true, Token);
         await host.StartDaemonAsync(Token);
 
         Assert.Equal((JobType.Unbounded, JobOperation.Backup), await JobOfAsync(machine.Domain));

@@ -72,7 +72,7 @@ public sealed class ConnectionTests(HostFixture fixture)
     public async Task DisposedConnection_RefusesCalls()
     {
         var connection = await LibvirtConnection.OpenAsync(fixture.Host.Uri, cancellationToken: Token);
-        var events = await connection.SubscribeAsync(cancellationToken: Token);
+        var events = await connection.SubscribeAsync(Guid.NewGuid(), Token);
         await connection.DisposeAsync();
         await connection.DisposeAsync();
 
@@ -92,7 +92,7 @@ public sealed class ConnectionTests(HostFixture fixture)
         var domain = await connection.GetDomainAsync("stays", Token);
         using var events = await connection.SubscribeAsync(domain.Uuid, Token);
 
-        host.StopDaemon(kill);
+        await host.StopDaemonAsync(kill, Token);
         var lost = await events.WaitForAsync<ConnectionLostEvent>(Patience, cancellationToken: Token);
         Assert.Equal(CloseReason.EndOfFile, lost.Reason);
         Assert.False(connection.IsAlive);

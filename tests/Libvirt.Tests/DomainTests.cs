@@ -144,6 +144,8 @@ public sealed class DomainTests(HostFixture fixture)
             fixture.Host, "agent-silent", new LabMachineOptions { AgentChannel = true }, [new LabDisk("vda", Mebibyte)], Token);
         var without = await LabMachine.DefineAsync(fixture.Host, "agent-none", new LabDisk("vda", Mebibyte));
 
+        await silent.Domain.ResumeAsync(Token);
+        await without.Domain.ResumeAsync(Token);
         await silent.Domain.SetAgentResponseTimeoutAsync(new AgentTimeout(5), Token);
         await silent.Domain.SetAgentResponseTimeoutAsync(AgentTimeout.Default, Token);
         var unresponsive = await Assert.ThrowsAsync<AgentUnresponsiveException>(() => silent.Domain.FreezeFileSystemsAsync(["/", "/home"], Token));
