@@ -41,5 +41,7 @@ internal static class LabConfiguration
         }
         File.WriteAllText(folders.PasswdFile, passwd);
         File.WriteAllText(folders.GroupFile, group);
+        File.WriteAllText(folders.NoKvmFile, "");
+        Posix.ChangeMode(folders.NoKvmFile, 0x180); // 0600
     }
 }

@@ -49,6 +49,8 @@ internal sealed class LabFolders
 
     internal string GroupFile => Path.Combine(Root, "group");
 
+    internal string NoKvmFile => Path.Combine(Root, "no-kvm");
+
     internal string DaemonConfiguration => _isSystem ? Configuration : Path.Combine(Configuration, "libvirt");
 
     internal string Socket => Path.Combine(_isSystem ? Runtime : Path.Combine(Runtime, "libvirt"), "libvirt-sock");

@@ -57,6 +57,7 @@ public sealed class LabHost : IAsyncDisposable
             ("qemu-system-x86_64", "qemu-system-x86"),
             ("qemu-img", "qemu-utils"),
             ("setpriv", "util-linux"),
+            ("perl", "perl-base"),
         ];
         foreach (var (program, package) in needed)
         {
@@ -118,12 +119,13 @@ public sealed class LabHost : IAsyncDisposable
     public void GiveToQemu(string path) => Posix.ChangeOwner(path, _folders.UserId, _folders.GroupId);
 
     /// <summary>Ends libvirtd only; machines go on. It is a lost connection to every client.</summary>
-    public void StopDaemon(bool kill = false) => _daemon.Stop(kill ? Posix.SigKill : Posix.SigTerm);
+    public Task StopDaemonAsync(bool kill = false, CancellationToken cancellationToken = default) =>
+        _daemon.StopAsync(kill ? Posix.SigKill : Posix.SigTerm, cancellationToken);
 
     /// <summary>Starts libvirtd again on the same folders and waits until it answers; existing connections must be reopened.</summary>
     public async Task StartDaemonAsync(CancellationToken cancellationToken = default)
     {
-        _daemon.Start();
+        await _daemon.StartAsync(cancellationToken);
         if (_connection == null)
             _connection = await ConnectAsync(cancellationToken);
         else
