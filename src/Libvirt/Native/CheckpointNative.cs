@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.Runtime.InteropServices;
+using System.Runtime.InteropServices.Marshalling;
+
+namespace Tidemark.Libvirt.Native;
+
+internal static unsafe partial class CheckpointNative
+{
+    [LibraryImport(LibvirtLibrary.Main, EntryPoint = "virDomainCheckpointCreateXML", StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial CheckpointHandle Create(DomainHandle domain, string xml, uint flags);
+
+    [LibraryImport(LibvirtLibrary.Main, EntryPoint = "virDomainCheckpointLookupByName", StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial CheckpointHandle LookupByName(DomainHandle domain, string name, uint flags);
+
+    [LibraryImport(LibvirtLibrary.Main, EntryPoint = "virDomainCheckpointGetName")]
+    [return: MarshalUsing(typeof(BorrowedString))]
+    internal static partial string? GetName(CheckpointHandle checkpoint);
+
+    [LibraryImport(LibvirtLibrary.Main, EntryPoint = "virDomainCheckpointGetParent")]
+    internal static partial CheckpointHandle GetParent(CheckpointHandle checkpoint, uint flags);
+
+    [LibraryImport(LibvirtLibrary.Main, EntryPoint = "virDomainCheckpointGetXMLDesc", StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial string? GetXml(CheckpointHandle checkpoint, uint flags);
+
+    [LibraryImport(LibvirtLibrary.Main, EntryPoint = "virDomainCheckpointDelete")]
+    internal static partial int Delete(CheckpointHandle checkpoint, uint flags);
+
+    [LibraryImport(LibvirtLibrary.Main, EntryPoint = "virDomainListAllCheckpoints")]
+    private static partial int ListAll(DomainHandle domain, out nint* checkpoints, uint flags);
+
+    /// <summary>Names of the checkpoints in the order asked for; null on failure.</summary>
+    internal static string[]? List(DomainHandle domain, uint flags)
+    {
+        var count = ListAll(domain, out var checkpoints, flags);
+        if (count < 0)
+            return null;
+        var names = new string[count];
+        for (var index = 0; index < count; index++)
+        {
+            using var checkpoint = new CheckpointHandle(checkpoints[index]);
+            names[index] = GetName(checkpoint) ?? "";
+        }
+        NativeMemory.Free(checkpoints);
+        return names;
+    }
+}
