@@ -4,6 +4,7 @@ using Tidemark.Cli.Output;
 using Tidemark.Cli.Settings;
 using Tidemark.Engine;
 using Tidemark.Engine.Machines;
+using Tidemark.Engine.Points;
 using Tidemark.Engine.Repositories;
 using Tidemark.Engine.Runs;
 
@@ -103,6 +104,16 @@ internal static class GlobalOptions
     public static Task<RepositorySession> OpenRepositoryAsync(
         this ParseResult result, SettingsFile settings, CancellationToken cancellationToken) =>
         RepositorySession.OpenAsync(result.RepositoryUrl(settings), result.Access(settings), cancellationToken);
+
+    /// <summary>The restore points that can be read; the others are named on standard error, so that nobody takes them for absent.</summary>
+    public static async Task<IReadOnlyList<PointInfo>> ReadablePointsAsync(
+        this RepositorySession repository, CancellationToken cancellationToken)
+    {
+        var list = await repository.PointsAsync(cancellationToken);
+        foreach (var damage in list.Damaged)
+            UserOutput.Warning(damage);
+        return list.Points;
+    }
 
     public static Task<IHypervisor> ConnectHypervisorAsync(
         this ParseResult result, SettingsFile settings, CancellationToken cancellationToken) =>

@@ -24,12 +24,15 @@ internal static class ListCommand
     private static async Task<int> RunAsync(ParseResult result, CancellationToken cancellationToken)
     {
         await using var repository = await result.OpenRepositoryAsync(result.Settings(), cancellationToken);
-        var points = await repository.PointsAsync(cancellationToken);
+        var list = await repository.PointsAsync(cancellationToken);
+        var points = list.Points;
         var chosen = result.GetValue(Machine) is { } machine
             ? PointName.OfMachine(machine, points)
             : points.OrderBy(point => point.Time).ThenBy(point => point.Seq).ToList();
         result.Output().Result(new ListDocument(chosen), CliJson.Default.ListDocument, Table);
-        return ExitCode.Done;
+        foreach (var damage in list.Damaged)
+            UserOutput.Error(damage, "tidemark verify");
+        return list.Damaged.Count > 0 ? ExitCode.Damaged : ExitCode.Done;
     }
 
     private static string Table(ListDocument document)

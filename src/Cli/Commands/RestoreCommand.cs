@@ -56,7 +56,7 @@ internal static class RestoreCommand
         var output = result.Output();
         var define = result.GetValue(Define) || result.GetValue(Start) || result.GetValue(Name) is not null;
         await using var repository = await result.OpenRepositoryAsync(settings, cancellationToken);
-        var point = PointName.Resolve(result.GetValue(Point)!, await repository.PointsAsync(cancellationToken));
+        var point = PointName.Resolve(result.GetValue(Point)!, await repository.ReadablePointsAsync(cancellationToken));
         await using var hypervisor = define ? await result.ConnectHypervisorAsync(settings, cancellationToken) : null;
         RestoreResult restored;
         await using (var progress = new ProgressView(output))

@@ -21,7 +21,7 @@ internal static class ShowCommand
     private static async Task<int> RunAsync(ParseResult result, CancellationToken cancellationToken)
     {
         await using var repository = await result.OpenRepositoryAsync(result.Settings(), cancellationToken);
-        var point = PointName.Resolve(result.GetValue(Point)!, await repository.PointsAsync(cancellationToken));
+        var point = PointName.Resolve(result.GetValue(Point)!, await repository.ReadablePointsAsync(cancellationToken));
         result.Output().Result(point, CliJson.Default.PointInfo, Describe);
         return ExitCode.Done;
     }

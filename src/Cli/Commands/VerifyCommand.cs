@@ -36,7 +36,7 @@ internal static class VerifyCommand
         IReadOnlyList<string> ids = [];
         if (names.Length > 0)
         {
-            var all = await repository.PointsAsync(cancellationToken);
+            var all = await repository.ReadablePointsAsync(cancellationToken);
             ids = names.Select(name => PointName.Resolve(name, all).Id).ToList();
         }
 

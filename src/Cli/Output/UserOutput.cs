@@ -32,6 +32,8 @@ internal sealed class UserOutput(bool json, bool quiet, string progress)
             Console.Error.WriteLine(text);
     }
 
+    public static void Warning(string text) => Console.Error.WriteLine($"warning: {text}");
+
     public static void Error(string message, string? hint)
     {
         Console.Error.WriteLine($"error: {message}");

@@ -62,3 +62,6 @@ public sealed record DiskInfo
 
 /// <summary>A disk that is not part of a point, and why.</summary>
 public sealed record NotProtectedInfo(string Name, string Reason);
+
+/// <summary>The restore points of a repository, and a sentence for each that is damaged.</summary>
+public sealed record PointList(IReadOnlyList<PointInfo> Points, IReadOnlyList<string> Damaged);

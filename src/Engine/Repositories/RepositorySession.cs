@@ -8,9 +8,12 @@ namespace Tidemark.Engine.Repositories;
 /// <summary>An open repository, as the engine and its users need it. Dispose it when done.</summary>
 public sealed class RepositorySession : IAsyncDisposable
 {
-    private RepositorySession(string url, Repository repository)
+    private readonly IObjectStore _store;
+
+    private RepositorySession(string url, IObjectStore store, Repository repository)
     {
         Url = url;
+        _store = store;
         Repository = repository;
     }
 
@@ -36,8 +39,9 @@ public sealed class RepositorySession : IAsyncDisposable
         {
             if (newKey is not null)
                 await WriteKeyFileAsync(newKey, cancellationToken);
-            var options = new InitOptions { Credentials = access is null ? null : ReadCredentials(access) };
-            return await Repository.InitAsync(store, options, cancellationToken);
+            var options = new InitOptions { Credentials = access is null ? Credentials.None : ReadCredentials(access) };
+            using var repository = await Repository.InitAsync(store, options, new OpenOptions(), cancellationToken);
+            return repository.Id;
         }
         catch (Exception e)
         {
@@ -53,8 +57,8 @@ public sealed class RepositorySession : IAsyncDisposable
         var store = OpenStore(url, create: false);
         try
         {
-            var repository = await Repository.OpenAsync(store, ReadCredentials(access), cancellationToken);
-            return new RepositorySession(FullUrl(url), repository);
+            var repository = await Repository.OpenAsync(store, ReadCredentials(access), new OpenOptions(), cancellationToken);
+            return new RepositorySession(FullUrl(url), store, repository);
         }
         catch (Exception e)
         {
@@ -63,13 +67,14 @@ public sealed class RepositorySession : IAsyncDisposable
         }
     }
 
-    /// <summary>All restore points, oldest first within a machine.</summary>
-    public async Task<IReadOnlyList<PointInfo>> PointsAsync(CancellationToken cancellationToken)
+    /// <summary>All restore points, oldest first within a machine, and what of them cannot be read.</summary>
+    public async Task<PointList> PointsAsync(CancellationToken cancellationToken)
     {
         try
         {
-            var points = await Repository.ListPointsAsync(null, cancellationToken);
-            return points.Select(Describe).ToList();
+            var listing = await Repository.ListPointsAsync(null, cancellationToken);
+            return new PointList(
+                listing.Points.Reverse().Select(Describe).ToList(), listing.Damaged.Select(damage => damage.Message).ToList());
         }
         catch (Exception e) when (e is not OperationCanceledException)
         {
@@ -85,7 +90,7 @@ public sealed class RepositorySession : IAsyncDisposable
     }
 
     public Task<RunFate> FenceAsync(string machineUuid, Guid run, CancellationToken cancellationToken) =>
-        FenceAsync(Repository.Store, machineUuid, run, cancellationToken);
+        FenceAsync(_store, machineUuid, run, cancellationToken);
 
     /// <summary>Checks what the repository holds.</summary>
     /// <param name="level">How deep.</param>
@@ -94,11 +99,20 @@ public sealed class RepositorySession : IAsyncDisposable
     public Task<VerifyResult> VerifyAsync(VerifyLevel level, IReadOnlyList<string> points, CancellationToken cancellationToken) =>
         VerifyRun.RunAsync(Repository, level, points, cancellationToken);
 
-    public ValueTask DisposeAsync() => Repository.DisposeAsync();
+    public ValueTask DisposeAsync()
+    {
+        Repository.Dispose();
+        return _store.DisposeAsync();
+    }
 
     /// <summary>The committed points of a machine, oldest first.</summary>
     internal async Task<IReadOnlyList<RestorePoint>> PointsOfAsync(string machineUuid, CancellationToken cancellationToken) =>
-        await Repository.ListPointsAsync(new MachineId(machineUuid), cancellationToken);
+        (await Repository.ListPointsAsync(new MachineId(machineUuid), cancellationToken)).Points.Reverse().ToList();
+
+    /// <summary>The stored form of a point that was listed.</summary>
+    internal async Task<RestorePoint> FindAsync(PointInfo point, CancellationToken cancellationToken) =>
+        (await PointsOfAsync(point.MachineUuid, cancellationToken)).FirstOrDefault(found => found.ShortId == point.Id)
+        ?? throw EngineException.Failed($"Restore point '{point.Id}' was deleted meanwhile.", "tidemark list");
 
     internal static PointInfo Describe(RestorePoint point) => new()
     {

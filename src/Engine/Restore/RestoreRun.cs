@@ -48,7 +48,7 @@ public sealed class RestoreRun
         {
             var point = await repository.FindAsync(chosen, cancellationToken);
             var run = new RestoreRun(repository.Repository, point, options, observer);
-            await using var reading = await repository.BeginReadAsync(point, cancellationToken);
+            await using var reading = await repository.Repository.BeginReadAsync(point, cancellationToken);
             return await run.ExecuteAsync(hypervisor, chosen, cancellationToken);
         }
         catch (Exception e) when (e is not (EngineException or OperationCanceledException))
