@@ -17,9 +17,22 @@ public sealed record GuestImage(string Kernel, string Initrd)
         "virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk", "virtio_console",
     ];
 
-    /// <summary>Where guests are kept between runs: TIDEMARK_LAB_CACHE, or a folder that every user of this machine can read.</summary>
-    public static string DefaultCacheFolder =>
-        Environment.GetEnvironmentVariable("TIDEMARK_LAB_CACHE") ?? $"/var/tmp/tidemark-lab-{Environment.UserName}";
+    /// <summary>
+    /// Where guests are kept between runs: TIDEMARK_LAB_CACHE, else the user's cache folder; for root one that QEMU's user can read too.
+    /// </summary>
+    public static string DefaultCacheFolder
+    {
+        get
+        {
+            if (Environment.GetEnvironmentVariable("TIDEMARK_LAB_CACHE") is { Length: > 0 } chosen)
+                return chosen;
+            if (Environment.UserName == "root")
+                return "/var/cache/tidemark-lab";
+            var home = Environment.GetFolderPath(Environment.SpecialFolder.UserProfile);
+            var cache = Environment.GetEnvironmentVariable("XDG_CACHE_HOME") is { Length: > 0 } xdg ? xdg : Path.Combine(home, ".cache");
+            return Path.Combine(cache, "tidemark-lab");
+        }
+    }
 
     /// <summary>
     /// Returns the guest of a cache folder, building it when it is not there: about 27 MB of Debian packages are fetched and
