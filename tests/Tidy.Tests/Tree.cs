@@ -39,12 +39,26 @@ internal sealed class Tree
             UseShellExecute = false,
             WorkingDirectory = root,
             RedirectStandardOutput = true,
+            RedirectStandardError = true,
         };
         using var git = Process.Start(start)!;
         var output = await git.StandardOutput.ReadToEndAsync(cancellationToken);
         await git.WaitForExitAsync(cancellationToken);
-        Assert.Equal(0, git.ExitCode);
-        return new Tree(root, output.Split('\0', StringSplitOptions.RemoveEmptyEntries).Distinct(StringComparer.Ordinal));
+        return new Tree(root, git.ExitCode == 0 ? output.Split('\0', StringSplitOptions.RemoveEmptyEntries) : Walk(root, ""));
+    }
+
+    // A tree without its repository, such as an unpacked archive: everything but what a build makes.
+    private static IEnumerable<string> Walk(string root, string folder)
+    {
+        foreach (var path in Directory.EnumerateFileSystemEntries(Path.Combine(root, folder)))
+        {
+            var name = Path.Combine(folder, Path.GetFileName(path));
+            if (!Directory.Exists(path))
+                yield return name;
+            else if (Path.GetFileName(path) is not ("bin" or "obj" or "artifacts" or ".git"))
+                foreach (var below in Walk(root, name))
+                    yield return below;
+        }
     }
 
     public string Read(string file) => File.ReadAllText(Path.Combine(Root, file));
