@@ -67,9 +67,13 @@ public sealed class OwnedProcess : IAsyncDisposable
     }
 
     /// <summary>Runs a program to its end and returns its standard output. <paramref name="doing"/> completes "failed to …".</summary>
-    /// <exception cref="ImageToolException">It ended with an exit code that is not in <paramref name="accepted"/> (0 when absent).</exception>
+    /// <exception cref="ImageToolException">Its exit code is not in <paramref name="accepted"/> (0 when absent).</exception>
     public static async Task<(int ExitCode, string Output)> RunAsync(
-        string tool, IEnumerable<string> arguments, string doing, CancellationToken cancellationToken, IReadOnlyCollection<int>? accepted = null)
+        string tool,
+        IEnumerable<string> arguments,
+        string doing,
+        CancellationToken cancellationToken,
+        IReadOnlyCollection<int>? accepted = null)
     {
         await using var process = await StartAsync(tool, arguments);
         var exitCode = await process._ended.WaitAsync(cancellationToken);

@@ -41,7 +41,7 @@ public static class QemuImg
         await RunAsync(arguments, $"create '{image.Location}'", cancellationToken);
     }
 
-    /// <summary>Describes an image. <paramref name="inUse"/> allows one that a machine has open for writing; it may then be out of date.</summary>
+    /// <summary>Describes an image. <paramref name="inUse"/> allows one that a machine has open; it may be out of date.</summary>
     public static async Task<ImageInfo> InfoAsync(ImageRef image, CancellationToken cancellationToken, bool inUse = false)
     {
         List<string> arguments = ["info", "--output=json", "-f", image.Format, "--", image.Location];
@@ -54,7 +54,7 @@ public static class QemuImg
     public static Task<ImageInfo> ProbeAsync(string path, CancellationToken cancellationToken) =>
         InfoAsync(["info", "--output=json", "--", Path.GetFullPath(path)], path, cancellationToken);
 
-    /// <summary>Makes the disk <paramref name="size"/> bytes long; <paramref name="shrink"/> must be said when that cuts something off.</summary>
+    /// <summary>Makes the disk <paramref name="size"/> bytes long; without <paramref name="shrink"/> nothing is ever cut off.</summary>
     public static async Task ResizeAsync(ImageRef image, long size, CancellationToken cancellationToken, bool shrink = false)
     {
         List<string> arguments = ["resize", "-q", "-f", image.Format, "--", image.Location, Number(size)];
@@ -72,7 +72,7 @@ public static class QemuImg
         await RunAsync(arguments, $"convert '{source.Location}' to '{target.Location}'", cancellationToken);
     }
 
-    /// <summary>True when two images hold the same content. Of different sizes, the longer one must hold only zeros behind the shorter's end.</summary>
+    /// <summary>True when two images hold the same content; of different sizes, the longer one only zeros behind the other's end.</summary>
     public static async Task<bool> CompareAsync(ImageRef left, ImageRef right, CancellationToken cancellationToken)
     {
         List<string> arguments = ["compare", "-q", "-f", left.Format, "-F", right.Format, "--", left.Location, right.Location];
@@ -83,7 +83,10 @@ public static class QemuImg
 
     /// <summary>Adds a persistent bitmap to an image that no one has open.</summary>
     public static Task AddBitmapAsync(ImageRef image, string name, CancellationToken cancellationToken) =>
-        RunAsync(["bitmap", "-f", image.Format, "--add", "--", image.Location, name], $"add bitmap '{name}' to '{image.Location}'", cancellationToken);
+        RunAsync(
+            ["bitmap", "-f", image.Format, "--add", "--", image.Location, name],
+            $"add bitmap '{name}' to '{image.Location}'",
+            cancellationToken);
 
     /// <summary>Removes a persistent bitmap from an image that no one has open.</summary>
     public static Task RemoveBitmapAsync(ImageRef image, string name, CancellationToken cancellationToken) =>

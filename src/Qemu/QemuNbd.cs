@@ -77,7 +77,10 @@ public sealed class QemuNbd : IAsyncDisposable
         ArgumentNullException.ThrowIfNull(options);
         var length = System.Text.Encoding.UTF8.GetByteCount(options.SocketPath);
         if (length > MaxSocketPath)
-            throw new ArgumentException($"Socket path '{options.SocketPath}' has {length} bytes; at most {MaxSocketPath} are possible.", nameof(options));
+        {
+            throw new ArgumentException(
+                $"Socket path '{options.SocketPath}' has {length} bytes; at most {MaxSocketPath} are possible.", nameof(options));
+        }
 
         // The server writes its pid file when it listens: a sign that needs no connection, which would count as a client.
         var ready = $"{options.SocketPath}.{Path.GetRandomFileName()}";

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Text.Json.Nodes;
+using System.Xml.Linq;
 using Tidemark.Lab.Guests;
 using Tidemark.Qemu;
 using Tidemark.Qemu.Qmp;
@@ -47,7 +48,8 @@ public sealed class GuestTests : IAsyncLifetime
         Assert.Contains("GONE", await log.ReadAsync(Token), StringComparison.Ordinal);
         foreach (var (number, disk) in disks.Index())
         {
-            var report = await GuestFiles.VerifyAsync(disk.Path, [.. files.Where(f => f.Disk == $"vd{(char)('a' + number)}")], frozen: false, Token);
+            var its = files.Where(file => file.Disk == $"vd{(char)('a' + number)}").ToList();
+            var report = await GuestFiles.VerifyAsync(disk.Path, its, frozen: false, Token);
             report.EnsureWhole();
             Assert.True(report.FileCount > 0);
         }
@@ -109,13 +111,16 @@ public sealed class GuestTests : IAsyncLifetime
     [Fact]
     public void DomainDocument_EscapesWhatItIsGiven()
     {
-        var xml = (Definition([new("/x/a&b.qcow2", "qcow2"), new("/x/c", "raw")], GuestMode.Check, "c.log") with { Name = "<m>" }).DomainXml();
-        var root = System.Xml.Linq.XElement.Parse(xml);
+        var definition = Definition([new("/x/a&b.qcow2", "qcow2"), new("/x/c", "raw")], GuestMode.Check, "c.log") with { Name = "<m>" };
+        var root = XElement.Parse(definition.DomainXml());
         Assert.Equal("<m>", root.Element("name")!.Value);
-        Assert.Equal("/x/a&b.qcow2 /x/c", string.Join(' ', root.Descendants("disk").Select(d => d.Element("source")!.Attribute("file")!.Value)));
-        Assert.Equal("vda vdb", string.Join(' ', root.Descendants("disk").Select(d => d.Element("target")!.Attribute("dev")!.Value)));
+        Assert.Equal("/x/a&b.qcow2 /x/c", Values(root, "source", "file"));
+        Assert.Equal("vda vdb", Values(root, "target", "dev"));
         Assert.Contains("tidemark.mode=check", root.Element("os")!.Element("cmdline")!.Value, StringComparison.Ordinal);
     }
+
+    private static string Values(XElement root, string element, string attribute) =>
+        string.Join(' ', root.Descendants("disk").Select(disk => disk.Element(element)!.Attribute(attribute)!.Value));
 
     private string InFolder(string name) => Path.Combine(_folder, name);
 
@@ -143,7 +148,8 @@ public sealed class GuestTests : IAsyncLifetime
     private static async Task DamageAsync(string image)
     {
         var (_, listing) = await OwnedProcess.RunAsync("debugfs", ["-R", "ls -p /files", image], "list the files", Token);
-        var name = listing.Split('\n').Select(line => line.Split('/')).First(p => p.Length > 5 && p[5].Contains('-', StringComparison.Ordinal))[5];
+        var entries = listing.Split('\n').Select(line => line.Split('/')).Where(fields => fields.Length > 5);
+        var name = entries.Select(fields => fields[5]).First(entry => entry.Contains('-', StringComparison.Ordinal));
         var (_, blocks) = await OwnedProcess.RunAsync("debugfs", ["-R", $"bmap /files/{name} 0", image], "find its block", Token);
         var (_, header) = await OwnedProcess.RunAsync("debugfs", ["-R", "stats -h", image], "find the block size", Token);
         var size = header.Split('\n').First(line => line.StartsWith("Block size:", StringComparison.Ordinal)).Split(':')[1];

@@ -72,7 +72,11 @@ public sealed class QmpScriptedTests : IDisposable
         await using var client = qmp;
         await using var server = peer;
         for (var number = 0; number < 5000; number++)
-            await peer.WriteAsync(Encoding.UTF8.GetBytes($"{{\"event\":\"E{number}\",\"timestamp\":{{\"seconds\":-1,\"microseconds\":-1}}}}\n"), Token);
+        {
+            var line = $"{{\"event\":\"E{number}\",\"timestamp\":{{\"seconds\":-1,\"microseconds\":-1}}}}\n";
+            await peer.WriteAsync(Encoding.UTF8.GetBytes(line), Token);
+        }
+
         var last = qmp.ExecuteAsync("next", null, Token);
         await NextCommandAsync(peer);
         await peer.WriteAsync("{\"return\":{},\"id\":2}\n"u8.ToArray(), Token);

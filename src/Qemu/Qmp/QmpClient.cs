@@ -45,7 +45,7 @@ public sealed class QmpClient : IAsyncDisposable
     public long LostEvents => Interlocked.Read(ref _lostEvents);
 
     /// <summary>Connects to a monitor socket and leaves negotiation mode.</summary>
-    /// <exception cref="QmpClosedException">Nobody listens there, or no greeting came in time (the monitor may serve another client).</exception>
+    /// <exception cref="QmpClosedException">Nobody listens there, or no greeting came in time: another client is served.</exception>
     /// <exception cref="QmpProtocolException">Something else than QMP answered.</exception>
     public static async Task<QmpClient> ConnectAsync(string socketPath, CancellationToken cancellationToken)
     {
@@ -66,7 +66,8 @@ public sealed class QmpClient : IAsyncDisposable
     }
 
     /// <summary>As <see cref="ConnectAsync"/>, over a stream that is already connected; it is disposed with the client.</summary>
-    public static async Task<QmpClient> OpenAsync(Stream stream, string name, CancellationToken cancellationToken, TimeSpan? greetingLimit = null)
+    public static async Task<QmpClient> OpenAsync(
+        Stream stream, string name, CancellationToken cancellationToken, TimeSpan? greetingLimit = null)
     {
         var client = new QmpClient(stream);
         var limit = greetingLimit ?? QmpLimits.Greeting;
@@ -143,7 +144,7 @@ public sealed class QmpClient : IAsyncDisposable
         }
     }
 
-    /// <summary>Events in order, from the first since the connection; ends, with the reason as an exception, when the connection ends. One reader.</summary>
+    /// <summary>Events in order, from the first since the connection, for one reader; throws the reason when it ends.</summary>
     public async IAsyncEnumerable<QmpEvent> EventsAsync([EnumeratorCancellation] CancellationToken cancellationToken)
     {
         await foreach (var item in _events.Reader.ReadAllAsync(cancellationToken))
@@ -295,5 +296,5 @@ public sealed class QmpClient : IAsyncDisposable
     }
 
     private static DateTimeOffset TimeOf(QmpTimestamp? stamp) =>
-        stamp is null || stamp.Seconds < 0 ? default : DateTimeOffset.FromUnixTimeSeconds(stamp.Seconds).AddMicroseconds(stamp.Microseconds);
+        stamp is { Seconds: >= 0 } ? DateTimeOffset.FromUnixTimeSeconds(stamp.Seconds).AddMicroseconds(stamp.Microseconds) : default;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 namespace Tidemark.Qemu.Qmp;
 
-/// <summary>QEMU refused a command; the connection stays usable. Class and description are QEMU's own (QMP specification, section 2.4.2).</summary>
+/// <summary>QEMU refused a command; the connection stays usable. Class and description are QEMU's own (QMP specification, 2.4.2).</summary>
 public sealed class QmpCommandException(string command, string errorClass, string description)
     : Exception($"QEMU refused '{command}': {description.TrimEnd('.')} ({errorClass}).")
 {

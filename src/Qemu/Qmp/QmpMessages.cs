@@ -66,7 +66,9 @@ internal sealed record QmpVersionNumbers(
     [property: JsonPropertyName("minor")] int Minor,
     [property: JsonPropertyName("micro")] int Micro);
 
-internal sealed record QmpError([property: JsonPropertyName("class")] string Class, [property: JsonPropertyName("desc")] string Description);
+internal sealed record QmpError(
+    [property: JsonPropertyName("class")] string Class,
+    [property: JsonPropertyName("desc")] string Description);
 
 internal sealed record QmpTimestamp(
     [property: JsonPropertyName("seconds")] long Seconds,

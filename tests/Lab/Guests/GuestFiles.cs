@@ -20,8 +20,8 @@ public static class GuestFiles
 {
     /// <summary>
     /// Checks that the file system of a raw image is clean (<c>e2fsck -fn</c>), that every file has the content its name says, and that the
-    /// <paramref name="required"/> files are there. The image is not changed. <paramref name="frozen"/> says that the file system was frozen: it
-    /// must then be clean as it is; otherwise a copy may first be recovered from its journal, as a booting machine does.
+    /// <paramref name="required"/> files are there. The image is not changed. <paramref name="frozen"/> says that the file system was
+    /// frozen: it must then be clean as it is; otherwise a copy is first recovered from its journal, as a booting machine does.
     /// </summary>
     public static async Task<GuestFilesReport> VerifyAsync(
         string rawImage, IReadOnlyCollection<GuestFile> required, bool frozen, CancellationToken cancellationToken)

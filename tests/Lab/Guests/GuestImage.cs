@@ -17,13 +17,26 @@ public sealed record GuestImage(string Kernel, string Initrd)
         "virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk", "virtio_console",
     ];
 
-    /// <summary>Where guests are kept between runs: TIDEMARK_LAB_CACHE, or a folder that every user of this machine can read.</summary>
-    public static string DefaultCacheFolder =>
-        Environment.GetEnvironmentVariable("TIDEMARK_LAB_CACHE") ?? $"/var/tmp/tidemark-lab-{Environment.UserName}";
+    /// <summary>
+    /// Where guests are kept between runs: TIDEMARK_LAB_CACHE, else the user's cache folder; for root one that QEMU's user can read too.
+    /// </summary>
+    public static string DefaultCacheFolder
+    {
+        get
+        {
+            if (Environment.GetEnvironmentVariable("TIDEMARK_LAB_CACHE") is { Length: > 0 } chosen)
+                return chosen;
+            if (Environment.UserName == "root")
+                return "/var/cache/tidemark-lab";
+            var home = Environment.GetFolderPath(Environment.SpecialFolder.UserProfile);
+            var cache = Environment.GetEnvironmentVariable("XDG_CACHE_HOME") is { Length: > 0 } xdg ? xdg : Path.Combine(home, ".cache");
+            return Path.Combine(cache, "tidemark-lab");
+        }
+    }
 
     /// <summary>
-    /// Returns the guest of a cache folder, building it when it is not there: about 27 MB of Debian packages are fetched and unpacked, nothing
-    /// is installed. Its files can be read by every user. Several processes may ask at once.
+    /// Returns the guest of a cache folder, building it when it is not there: about 27 MB of Debian packages are fetched and
+    /// unpacked, nothing is installed. Its files can be read by every user. Several processes may ask at once.
     /// </summary>
     /// <exception cref="ImageToolException">A tool or a package is missing, or can't be fetched.</exception>
     public static async Task<GuestImage> BuildAsync(string cacheFolder, CancellationToken cancellationToken)
@@ -44,7 +57,8 @@ public sealed record GuestImage(string Kernel, string Initrd)
             var kernel = await packages.KernelAsync(cancellationToken);
             var agent = await packages.AgentAsync(cancellationToken);
             // Content only: Ubuntu's kernel can be read by root alone, and the machine that boots it runs as someone else.
-            await File.WriteAllBytesAsync(Path.Combine(done, "vmlinuz"), await File.ReadAllBytesAsync(kernel.Path, cancellationToken), cancellationToken);
+            var content = await File.ReadAllBytesAsync(kernel.Path, cancellationToken);
+            await File.WriteAllBytesAsync(Path.Combine(done, "vmlinuz"), content, cancellationToken);
             await using (var output = File.Create(Path.Combine(done, "initrd")))
                 await WriteInitrdAsync(output, kernel, agent, cancellationToken);
             Directory.Move(done, folder);
@@ -86,7 +100,7 @@ public sealed record GuestImage(string Kernel, string Initrd)
         archive.Complete();
     }
 
-    // Layout is raised when the code above puts other things into the guest. The kernel of a cached guest stays until its folder is deleted.
+    // Layout is raised when the code above puts other things into the guest. A cached guest keeps its kernel until its folder is deleted.
     private static string Version() =>
         Convert.ToHexStringLower(SHA256.HashData([Layout, .. Resource("init.sh"), .. Resource("agent-pause.sh")]))[..12];
 

@@ -44,7 +44,8 @@ public sealed partial class GuestLog(string path)
             if (TimeProvider.System.GetElapsedTime(begun) > limit)
             {
                 var last = string.Join(" | ", lines.TakeLast(5));
-                throw new TimeoutException($"The guest did not print '{start}' within {limit.TotalSeconds} seconds; its last lines: {last}");
+                throw new TimeoutException(
+                    $"The guest did not print '{start}' within {limit.TotalSeconds} seconds; its last lines: {last}.");
             }
         }
     }
@@ -63,8 +64,8 @@ public sealed partial class GuestLog(string path)
     }
 
     /// <summary>
-    /// The files that a point must hold which was frozen between two positions. <paramref name="after"/> must be taken when the guest has run
-    /// for at least a second since, because the line of a deletion may reach the console a little later than the deletion the disk.
+    /// The files that a point must hold which was frozen between two positions. <paramref name="after"/> must be taken when the guest has
+    /// run for a second since (or has ended), because the line of a deletion may reach the console a little later than it reaches the disk.
     /// </summary>
     public async Task<IReadOnlyList<GuestFile>> FilesAsync(long before, long after, CancellationToken cancellationToken)
     {
@@ -89,7 +90,8 @@ public sealed partial class GuestLog(string path)
         return [.. files.Values];
     }
 
-    [GeneratedRegex(@"^ACK (?<number>\d+) (?<sum>[0-9a-f]{64}) /mnt/(?<disk>\w+)/files$", RegexOptions.Multiline | RegexOptions.ExplicitCapture, 5000)]
+    [GeneratedRegex(
+        @"^ACK (?<number>\d+) (?<sum>[0-9a-f]{64}) /mnt/(?<disk>\w+)/files$", RegexOptions.Multiline | RegexOptions.ExplicitCapture, 5000)]
     private static partial Regex Acknowledgement();
 
     [GeneratedRegex(@"^GONE (?<number>\d+)$", RegexOptions.ExplicitCapture, 5000)]

@@ -69,7 +69,7 @@ internal sealed partial class GuestPackages(string folder)
             }
 
             if (updated || Environment.UserName != "root")
-                throw new ImageToolException("apt-cache", 100, "", "apt knows no kernel for virtual machines; run 'apt-get update' as root.");
+                throw new ImageToolException("apt-cache", 100, "", "apt knows no kernel for machines; run 'apt-get update' as root.");
             await OwnedProcess.RunAsync("apt-get", ["update", "-q"], "update the package lists", cancellationToken);
         }
     }
