@@ -141,7 +141,8 @@ public sealed class QemuNbd : IAsyncDisposable
         limit.CancelAfter(StartLimit);
         try
         {
-            while (!File.Exists(readyFile))
+            // Not before its text is there: a file that is deleted while the server still locks it is made anew.
+            while (new FileInfo(readyFile) is not { Exists: true, Length: > 0 })
             {
                 if (_process.Ended.IsCompleted)
                     throw await _process.FailureAsync($"serve '{_options.Image.Location}'");
