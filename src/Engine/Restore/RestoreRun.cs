@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+using System.Diagnostics;
 using Tidemark.Blocks;
 using Tidemark.Engine.Machines;
 using Tidemark.Engine.Points;
@@ -110,7 +111,9 @@ public sealed class RestoreRun
     private async Task<RestoredDiskResult> RestoreDiskAsync(DiskTarget target, CancellationToken cancellationToken)
     {
         var disk = _point.Disk(target.Disk.Name);
+        var begun = Stopwatch.GetTimestamp();
         var written = await WriteAsync(disk, target.Target, cancellationToken);
+        var flushed = Stopwatch.GetTimestamp();
         var source = await target.Target.ReadBackAsync(cancellationToken);
         var root = await _repository.RootOfAsync(new Sized(source, disk.Size), disk.ChunkLog2, null, cancellationToken);
         if (root != disk.Tree.Root || source.Size < disk.Size)
@@ -120,7 +123,13 @@ public sealed class RestoreRun
                 + $"'{_point.ShortId}' has the root '{disk.Root}', the target '{root}'. The target or its storage loses writes.");
         }
 
-        return new RestoredDiskResult(disk.Name, target.Target.Display, written, Verified: true);
+        return new RestoredDiskResult(
+            disk.Name,
+            target.Target.Display,
+            written,
+            Verified: true,
+            Stopwatch.GetElapsedTime(begun, flushed).TotalSeconds,
+            Stopwatch.GetElapsedTime(flushed).TotalSeconds);
     }
 
     private async Task<long> WriteAsync(PointDisk disk, RestoreTarget target, CancellationToken cancellationToken)
