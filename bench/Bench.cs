@@ -82,6 +82,9 @@ internal sealed class Bench : IAsyncDisposable
 
     public Command Command() => new(this);
 
+    /// <summary>This program again, as the client that is measured.</summary>
+    public Task<Measured> ClientAsync(params string[] arguments) => Command().RunAsync(Environment.ProcessPath!, arguments);
+
     /// <summary>Tidemark with a repository of the bench; <paramref name="command"/> and arguments as on the command line.</summary>
     public Task<Measured> TidemarkAsync(string repository, params string[] command) => Command()
         .With("TIDEMARK_REPO", PathOf(repository))

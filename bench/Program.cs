@@ -22,8 +22,8 @@ switch (args)
     case ["client-read", var uri]:
         await NbdRead.ClientAsync(uri, stop.Token);
         return 0;
-    case ["client-extents", var uri]:
-        await Extents.ClientAsync(uri, stop.Token);
+    case ["client-extents", var uri, var how]:
+        await Extents.ClientAsync(uri, how == "allocation", stop.Token);
         return 0;
 }
 
@@ -47,10 +47,18 @@ for (var i = 0; i < args.Length; i++)
 }
 
 await using var bench = await Bench.StartAsync(runs, stop.Token);
-foreach (var (name, row) in rows)
+try
 {
-    if (chosen.Count == 0 || chosen.Contains(name, StringComparer.Ordinal))
-        await row(bench);
+    foreach (var (name, row) in rows)
+    {
+        if (chosen.Count == 0 || chosen.Contains(name, StringComparer.Ordinal))
+            await row(bench);
+    }
+}
+catch (Exception e) when (e is InvalidOperationException or IOException or OperationCanceledException)
+{
+    Console.Error.WriteLine($"bench/run: {e.Message}");
+    return 1;
 }
 
 foreach (var (work, bytes) in bench.Results.Memory)

@@ -33,7 +33,7 @@ internal sealed class Results(TextWriter output)
         var wall = pairs.Select(pair => pair.Ours.Wall / pair.Theirs.Wall).Order().ToList();
         var cpu = pairs.Select(pair => pair.Ours.Cpu / pair.Theirs.Cpu).Order().ToList();
         var detail = string.Join(", ", pairs.Select(pair => $"{pair.Ours.Wall:0.0} s to {pair.Theirs.Wall:0.0} s"))
-            + $"; CPU time {Median(cpu):0.00} x";
+            + $"; CPU time {Median(cpu):0.00} x ({pairs.Average(pair => pair.Ours.Cpu):0.0} s to {pairs.Average(pair => pair.Theirs.Cpu):0.0} s)";
         Add(new Result(work, limit, wall[0], Median(wall), "x", detail));
     }
 

@@ -6,7 +6,10 @@ using Tidemark.Qemu;
 
 namespace Tidemark.Bench.Rows;
 
-/// <summary>How long it takes to learn what changed: a 1 TiB disk with 100 000 dirty extents, with their allocation.</summary>
+/// <summary>
+/// How long it takes to learn what changed on a 1 TiB disk with 100 000 dirty extents, as a backup does: the bitmap is listed, and extents this
+/// small are read without asking for their allocation. Asking is measured too; there the time is QEMU's, which walks its tables.
+/// </summary>
 internal static class Extents
 {
     private const int Count = 100_000;
@@ -22,22 +25,40 @@ internal static class Extents
         var uri = NbdUri.ForUnixSocket(server.SocketPath, "").ToString();
         var runs = new List<Measured>();
         for (var run = 0; run <= bench.Runs; run++)
-            runs.Add(await bench.Command().RunAsync("dotnet", "exec", typeof(Extents).Assembly.Location, "client-extents", uri));
-        if (runs.Any(run => run.Output.Trim() != $"{Count}"))
-            throw new InvalidOperationException($"The client listed '{runs[0].Output.Trim()}' extents; there are {Count}.");
-        bench.Results.AddTimes("100 000 dirty extents of a 1 TiB disk listed with their allocation", 2, runs[1..]);
+            runs.Add(await ListAsync(bench, uri, "bitmap"));
+        bench.Results.AddTimes("100 000 dirty extents of a 1 TiB disk listed", 2, runs[1..]);
         bench.Results.AddMemory("extents, 1 TiB disk", runs.MaxBy(run => run.Memory)!);
+        var asking = await ListAsync(bench, uri, "allocation");
+        bench.Results.Note($"The 100 000 extents with the allocation of each: {asking.Wall:0.0} s, of it {asking.Cpu:0.0} s CPU time of ours.");
+    }
+
+    private static async Task<Measured> ListAsync(Bench bench, string uri, string how)
+    {
+        var run = await bench.ClientAsync("client-extents", uri, how);
+        return run.Output.Trim() == $"{Count}"
+            ? run
+            : throw new InvalidOperationException($"The client listed '{run.Output.Trim()}' extents; there are {Count}.");
     }
 
     /// <summary>The process that is measured.</summary>
-    public static async Task ClientAsync(string uri, CancellationToken cancellationToken)
+    public static async Task ClientAsync(string uri, bool withAllocation, CancellationToken cancellationToken)
     {
         var context = $"qemu:dirty-bitmap:{Bitmap}";
         var options = NbdClientOptions.Default with { Contexts = [NbdMetaContext.BaseAllocation, context] };
         await using var source = await NbdBlockSource.OpenAsync(NbdUri.Parse(uri), options, cancellationToken);
         var count = 0;
-        await foreach (var extent in source.DirtyExtentsAsync(context, new ByteRange(0, source.Size), cancellationToken))
-            count += extent.Kind == ExtentKind.Data ? 1 : 0;
+        var disk = new ByteRange(0, source.Size);
+        if (withAllocation)
+        {
+            await foreach (var extent in source.DirtyExtentsAsync(context, disk, cancellationToken))
+                count += extent.Kind == ExtentKind.Data ? 1 : 0;
+        }
+        else
+        {
+            await foreach (var range in source.DirtyRangesAsync(context, disk, cancellationToken))
+                count += range.IsEmpty ? 0 : 1;
+        }
+
         Console.WriteLine(count);
     }
 

@@ -51,7 +51,7 @@ internal static class FullBackup
     public static Task<Measured> ResticAsync(Bench bench, string image)
     {
         var repository = bench.Folder("restic");
-        var feed = $"nbdcopy -- [ qemu-nbd -r -U -f qcow2 '{image}' ] -";
+        var feed = $"nbdcopy -- [ qemu-nbd -r --image-opts 'driver=qcow2,force-share=on,file.driver=file,file.filename={image}' ] -";
         return ResticCommand(bench)
             .RunAsync("bash", "-ec", $"set -o pipefail; restic -q init; {feed} | restic -q backup --stdin --stdin-filename disk.raw");
     }
@@ -61,7 +61,8 @@ internal static class FullBackup
         .With("RESTIC_PASSWORD", "measured")
         .With("RESTIC_CACHE_DIR", bench.PathOf("restic-cache"));
 
+    // It insists on a name and a password for such a URI; libvirt never asks for them.
     private static Task<Measured> CopyAsync(Bench bench, LabMachine machine) => bench.Command().RunAsync(
-        "virtnbdbackup", "-U", bench.Host.Uri, "-d", machine.Name, "-l", "copy", "-n", "-o", bench.Folder("copy"),
+        "virtnbdbackup", "-U", bench.Host.Uri, "--user", "none", "--password", "none", "-d", machine.Name, "-l", "copy", "-n", "-o", bench.Folder("copy"),
         "-f", Path.Combine(bench.Folder("copy-scratch"), "socket"), "-S", bench.PathOf("copy-scratch"));
 }

@@ -18,7 +18,7 @@ internal static class NbdRead
             new QemuNbdOptions { Image = ImageRef.File(image, "qcow2"), SocketPath = bench.PathOf("read.sock") }, bench.Token);
         var uri = NbdUri.ForUnixSocket(server.SocketPath, "").ToString();
         var pairs = await bench.InTurnsAsync(
-            () => bench.Command().RunAsync("dotnet", "exec", typeof(NbdRead).Assembly.Location, "client-read", uri),
+            () => bench.ClientAsync("client-read", uri),
             () => bench.Command().RunAsync("nbdcopy", uri, "null:"));
         bench.Results.AddRatio("NBD read of the disk to nowhere / `nbdcopy URI null:`", 1.15, pairs);
         foreach (var (ours, _) in pairs)
