@@ -50,8 +50,17 @@ public sealed class LibvirtConnection : IAsyncDisposable
     {
         var connection = new LibvirtConnection(uri, options ?? new LibvirtConnectionOptions());
         connection._native = await connection.OpenNativeAsync(cancellationToken);
-        connection.Uri = await connection.CallAsync("read the URI", (handle, what) => LibvirtErrors.Require(ConnectNative.GetUri(handle), what), cancellationToken);
-        return connection;
+        try
+        {
+            connection.Uri = await connection.CallAsync(
+                "read the URI", (handle, what) => LibvirtErrors.Require(ConnectNative.GetUri(handle), what), cancellationToken);
+            return connection;
+        }
+        catch
+        {
+            await connection.DisposeAsync();
+            throw;
+        }
     }
 
     /// <summary>Connects again, trying for as long as <paramref name="patience"/>; returns at once while the connection is alive.</summary>
@@ -78,11 +87,17 @@ public sealed class LibvirtConnection : IAsyncDisposable
     }
 
     public Task<string> GetHostnameAsync(CancellationToken cancellationToken = default) =>
-        CallAsync("read the host name", (handle, what) => LibvirtErrors.Require(ConnectNative.GetHostname(handle), what), cancellationToken);
+        CallAsync(
+            "read the host name",
+            (handle, what) => LibvirtErrors.Require(ConnectNative.GetHostname(handle), what),
+            cancellationToken);
 
     /// <summary>The host's capabilities document, with its UUID.</summary>
     public Task<string> GetCapabilitiesAsync(CancellationToken cancellationToken = default) =>
-        CallAsync("read the capabilities", (handle, what) => LibvirtErrors.Require(ConnectNative.GetCapabilities(handle), what), cancellationToken);
+        CallAsync(
+            "read the capabilities",
+            (handle, what) => LibvirtErrors.Require(ConnectNative.GetCapabilities(handle), what),
+            cancellationToken);
 
     /// <summary>What the host offers machines of a type ("kvm", "qemu"); nulls mean the host's defaults.</summary>
     public Task<string> GetDomainCapabilitiesAsync(string? hypervisorType = null, CancellationToken cancellationToken = default) =>
@@ -209,9 +224,17 @@ public sealed class LibvirtConnection : IAsyncDisposable
         {
             LibvirtLibrary.EnsureStarted();
             var native = NativeConnection.Open(_requestedUri, _options, _hub);
-            if (!_hub.IsEmpty)
-                native.RegisterEvents();
-            return native;
+            try
+            {
+                if (!_hub.IsEmpty)
+                    native.RegisterEvents();
+                return native;
+            }
+            catch
+            {
+                native.Close();
+                throw;
+            }
         },
         cancellationToken);
 

@@ -105,6 +105,7 @@ internal sealed class LabDaemon(LabFolders folders, bool isSystem) : IDisposable
         mount --bind '{folders.Logs}' /var/log/libvirt
         mount --bind '{folders.PasswdFile}' /etc/passwd
         mount --bind '{folders.GroupFile}' /etc/group
+        mount -t tmpfs -o size={LabHost.SmallFolderBytes},mode=0777 tmpfs '{folders.Small}'
         test ! -e /dev/kvm || mount --bind '{folders.NoKvmFile}' /dev/kvm
         test ! -d /run/dbus || mount -t tmpfs tmpfs /run/dbus
         """;

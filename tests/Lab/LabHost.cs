@@ -10,6 +10,9 @@ namespace Tidemark.Lab;
 /// </summary>
 public sealed class LabHost : IAsyncDisposable
 {
+    /// <summary>Space in <see cref="SmallFolder"/>.</summary>
+    public const int SmallFolderBytes = 1 << 20;
+
     private static readonly TimeSpan StartPatience = TimeSpan.FromSeconds(30);
 
     private readonly LabFolders _folders;
@@ -24,6 +27,7 @@ public sealed class LabHost : IAsyncDisposable
         _daemon = new LabDaemon(folders, isSystem);
         _reaper = Reaper.Start(folders.Root);
         Folder = CreateFolder("img");
+        SmallFolder = isSystem ? CreateFolder("small") : null;
         Uri = $"qemu+unix:///{(isSystem ? "system" : "session")}?socket={folders.Socket}";
     }
 
@@ -34,6 +38,9 @@ public sealed class LabHost : IAsyncDisposable
 
     /// <summary>For disk images; QEMU's user may read and write there.</summary>
     public string Folder { get; }
+
+    /// <summary>A folder with little space, for scratch files that must run full; seen by libvirt and QEMU only. Privileged hosts have one.</summary>
+    public string? SmallFolder { get; }
 
     /// <summary>A connection kept open for the life of the host.</summary>
     public LibvirtConnection Connection => _connection ?? throw new InvalidOperationException("The lab host has not started.");
