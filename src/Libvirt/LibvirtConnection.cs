@@ -16,6 +16,8 @@ public sealed class LibvirtConnection : IAsyncDisposable
     private readonly string? _requestedUri;
     private readonly EventHub _hub = new();
     private readonly SemaphoreSlim _gate = new(1, 1);
+    private readonly CallConnections _calls;
+    // For events and for noticing a loss; calls run on others.
     private volatile NativeConnection _native = null!;
     private volatile bool _disposed;
 
@@ -23,6 +25,7 @@ public sealed class LibvirtConnection : IAsyncDisposable
     {
         _requestedUri = uri;
         _options = options;
+        _calls = new CallConnections(() => NativeConnection.Open(uri, options, sink: null));
     }
 
     /// <summary>Version of libvirt.so.0 in this process.</summary>
@@ -194,7 +197,7 @@ public sealed class LibvirtConnection : IAsyncDisposable
             if (_disposed)
                 return;
             _disposed = true;
-            await BlockingCall.RunAsync(() => { _native.Close(); return true; }, CancellationToken.None);
+            await BlockingCall.RunAsync(() => { _calls.Close(); _native.Close(); return true; }, CancellationToken.None);
             _hub.Complete();
         }
         finally
@@ -206,8 +209,11 @@ public sealed class LibvirtConnection : IAsyncDisposable
     internal Task<T> CallAsync<T>(string action, Func<ConnectionHandle, string, T> call, CancellationToken cancellationToken)
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
-        var handle = _native.Handle;
-        return BlockingCall.RunAsync(() => call(handle, action), cancellationToken);
+        var native = _native;
+        // A lost connection stays lost until it is reopened: connecting behind its back would hide that events are missed.
+        return BlockingCall.RunAsync(
+            () => native.IsAlive ? _calls.Run(handle => call(handle, action)) : throw LibvirtErrors.CreateLost(action, Uri),
+            cancellationToken);
     }
 
     private static Version ToVersion(nuint version) =>

@@ -26,6 +26,12 @@ internal static class LibvirtErrors
         return new LibvirtConnectionException($"Cannot {action}: {text.TrimEnd('.')}.", (LibvirtErrorCode)code, domain, text);
     }
 
+    internal static LibvirtException CreateLost(string action, string uri)
+    {
+        var text = $"the connection to '{uri}' is lost";
+        return new LibvirtConnectionException($"Cannot {action}: {text}.", LibvirtErrorCode.Internal, FromRpc, text);
+    }
+
     internal static int Require(int status, string action) => status >= 0 ? status : throw Create(action);
 
     internal static T Require<T>([NotNull] T? result, string action)
