@@ -4,9 +4,9 @@ using Tidemark.Libvirt.Native;
 namespace Tidemark.Libvirt;
 
 /// <summary>
-/// The native connections that calls run on, one call at a time on each. libvirt's client lets several threads share a connection, but the one that
-/// waits for its answer reads for all, and the others sometimes fail to wake it (seen with 9.0): their calls then take 5 s longer while a backup or
-/// a freeze of another machine waits for a lock.
+/// The native connections that calls run on, one call at a time on each. libvirt's client lets several threads share a connection, but
+/// the one that waits for its answer reads for all, and the others sometimes fail to wake it (seen with 9.0): their calls then take 5 s
+/// longer while a backup or a freeze of another machine waits for a lock.
 /// </summary>
 internal sealed class CallConnections(Func<NativeConnection> open)
 {

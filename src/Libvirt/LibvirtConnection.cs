@@ -4,9 +4,10 @@ using Tidemark.Libvirt.Native;
 namespace Tidemark.Libvirt;
 
 /// <summary>
-/// A read-write connection to one libvirt host; all members may be used from several threads at once. When the daemon goes away, calls throw
-/// <see cref="LibvirtConnectionException"/> and subscriptions yield <see cref="ConnectionLostEvent"/>; <see cref="ReopenAsync"/> connects again,
-/// after which every <see cref="Domain"/> and subscription of this connection works as before. Events of the time between are lost: read states anew.
+/// A read-write connection to one libvirt host; all members may be used from several threads at once. When the daemon goes away, calls
+/// throw <see cref="LibvirtConnectionException"/> and subscriptions yield <see cref="ConnectionLostEvent"/>; <see cref="ReopenAsync"/>
+/// connects again, after which every <see cref="Domain"/> and subscription of this connection works as before. Events of the time
+/// between are lost: read states anew.
 /// </summary>
 public sealed class LibvirtConnection : IAsyncDisposable
 {
@@ -160,8 +161,8 @@ public sealed class LibvirtConnection : IAsyncDisposable
             cancellationToken);
 
     /// <summary>
-    /// From the return on, every event of the domain (null: of all domains) is kept for the subscription until it is read or disposed. It survives
-    /// <see cref="ReopenAsync"/>.
+    /// From the return on, every event of the domain (null: of all domains) is kept for the subscription until it is read or disposed.
+    /// It survives <see cref="ReopenAsync"/>.
     /// </summary>
     public async Task<EventSubscription> SubscribeAsync(Guid? uuid = null, CancellationToken cancellationToken = default)
     {

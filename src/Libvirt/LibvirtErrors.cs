@@ -6,8 +6,8 @@ using Tidemark.Libvirt.Native;
 namespace Tidemark.Libvirt;
 
 /// <summary>
-/// Turns the calling thread's last libvirt error into an exception. It must run before the next libvirt call on that thread, which includes the
-/// release of a handle.
+/// Turns the calling thread's last libvirt error into an exception. It must run before the next libvirt call on that thread, which
+/// includes the release of a handle.
 /// </summary>
 internal static class LibvirtErrors
 {

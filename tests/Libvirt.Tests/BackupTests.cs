@@ -115,19 +115,22 @@ public sealed class BackupTests(HostFixture fixture)
     [Fact]
     public async Task Checkpoints_AreListedDeletedAndRedefined()
     {
-        var machine = await LabMachine.DefineAsync(fixture.Host, "points", new LabDisk("vda", Mebibyte), new LabDisk("vdb", Mebibyte) { Format = "raw" });
+        var machine = await LabMachine.DefineAsync(
+            fixture.Host, "points", new LabDisk("vda", Mebibyte), new LabDisk("vdb", Mebibyte) { Format = "raw" });
         var domain = machine.Domain;
         string[] names = ["z", "m", "a"];
         foreach (var name in names)
         {
             var disks = new[] { new CheckpointDisk("vda", true), new CheckpointDisk("vdb", false) };
-            Assert.Equal(name, await domain.CreateCheckpointAsync(CheckpointXml.Write(new CheckpointDescription(name, disks)), cancellationToken: Token));
+            var xml = CheckpointXml.Write(new CheckpointDescription(name, disks));
+            Assert.Equal(name, await domain.CreateCheckpointAsync(xml, cancellationToken: Token));
             await machine.WriteAsync("vda", 0, 65_536, 1, Token);
         }
         Assert.Equal(names, await domain.ListCheckpointsAsync(Token));
         Assert.Equal("m", await domain.GetCheckpointParentAsync("a", Token));
         Assert.Null(await domain.GetCheckpointParentAsync("z", Token));
-        var sized = CheckpointXml.Read(await domain.GetCheckpointXmlAsync("z", CheckpointXmlFlags.NoDomain | CheckpointXmlFlags.Size, Token));
+        var sized = CheckpointXml.Read(
+            await domain.GetCheckpointXmlAsync("z", CheckpointXmlFlags.NoDomain | CheckpointXmlFlags.Size, Token));
         Assert.Equal([new CheckpointDisk("vda", true, 65_536), new CheckpointDisk("vdb", false)], sized.Disks);
 
         await domain.DeleteCheckpointAsync("m", cancellationToken: Token);
@@ -183,7 +186,8 @@ public sealed class BackupTests(HostFixture fixture)
 public sealed class BusyTests(HostFixture fixture)
 {
     /// <summary>
-    /// Calls that shared a native connection with one that waits took 5 s each: libvirt's client wakes the thread that reads for all only sometimes.
+    /// Calls that shared a native connection with one that waits took 5 s each: libvirt's client wakes the thread that reads for all
+    /// only sometimes.
     /// </summary>
     [Fact]
     public async Task SecondBackup_ThrowsBusyAndNobodyElseWaits()

@@ -24,7 +24,9 @@ internal sealed class FrozenMachine
 
     internal string ScratchPath(string target) => Path.Combine(_scratchFolder, $"{target}-{_count}.scratch");
 
-    /// <summary>Takes the given disks, each since a checkpoint or whole, and tracks them from a new checkpoint on when it has a name.</summary>
+    /// <summary>
+    /// Takes the given disks, each since a checkpoint or whole, and tracks them from a new checkpoint on when it has a name.
+    /// </summary>
     internal Task BeginAsync(string? checkpoint, (string Target, string? Base)[] taken, CancellationToken cancellationToken)
     {
         _count++;
@@ -35,9 +37,8 @@ internal sealed class FrozenMachine
                 ? new BackupDisk(target, null)
                 : new BackupDisk(target, new BackupScratch(ScratchPath(target))) { Incremental = taken[found].Base };
         });
-        var checkpointXml = checkpoint == null
-            ? null
-            : CheckpointXml.Write(new CheckpointDescription(checkpoint, [.. _machine.Disks.Select(target => new CheckpointDisk(target, true))]));
+        var tracked = _machine.Disks.Select(target => new CheckpointDisk(target, true));
+        var checkpointXml = checkpoint == null ? null : CheckpointXml.Write(new CheckpointDescription(checkpoint, [.. tracked]));
         return _machine.Domain.BeginBackupAsync(
             BackupXml.Write(new BackupDescription(Socket, [.. disks])), checkpointXml, cancellationToken: cancellationToken);
     }

@@ -39,7 +39,9 @@ internal sealed unsafe class NativeConnection : IEventSink
 
     internal bool HasEvents => _callbackIds.Count > 0;
 
-    /// <summary>Connects; <paramref name="sink"/> hears of the loss of the connection, and of events once they are registered for.</summary>
+    /// <summary>
+    /// Connects; <paramref name="sink"/> hears of the loss of the connection, and of events once they are registered for.
+    /// </summary>
     internal static NativeConnection Open(string? uri, LibvirtConnectionOptions options, IEventSink? sink)
     {
         var handle = ConnectNative.Open(uri);
@@ -73,7 +75,9 @@ internal sealed unsafe class NativeConnection : IEventSink
         }
     }
 
-    /// <summary>Registrations hold references to the connection, so they go first; on a lost connection their refusals change nothing.</summary>
+    /// <summary>
+    /// Registrations hold references to the connection, so they go first; on a lost connection their refusals change nothing.
+    /// </summary>
     internal void Close()
     {
         _muted = true;
