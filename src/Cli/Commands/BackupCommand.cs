@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.Collections.Concurrent;
+using System.CommandLine;
+using System.Text;
+using Tidemark.Cli.Output;
+using Tidemark.Cli.Settings;
+using Tidemark.Engine;
+using Tidemark.Engine.Backup;
+using Tidemark.Engine.Machines;
+using Tidemark.Engine.Points;
+
+namespace Tidemark.Cli.Commands;
+
+/// <summary><c>tidemark backup MACHINE... | --all</c>.</summary>
+internal static class BackupCommand
+{
+    public static Command Create()
+    {
+        var command = new Command("backup", "Back up running machines: in full the first time, then only what changed");
+        BackupOptionsOnCommandLine.AddTo(command);
+        command.SetAction(RunAsync);
+        return command;
+    }
+
+    private static async Task<int> RunAsync(ParseResult result, CancellationToken cancellationToken)
+    {
+        var settings = result.Settings();
+        var output = result.Output();
+        await using var hypervisor = await result.ConnectHypervisorAsync(settings, cancellationToken);
+        var chosen = await ChooseAsync(result, hypervisor, output, cancellationToken);
+        await using var repository = await result.OpenRepositoryAsync(settings, cancellationToken);
+        if (result.GetValue(BackupOptionsOnCommandLine.DryRun))
+            return await PlanAsync(result, settings, hypervisor, repository, chosen, cancellationToken);
+
+        var points = new ConcurrentBag<PointInfo>();
+        var failures = new ConcurrentBag<(Machine Machine, EngineException Error)>();
+        await using (var progress = new ProgressView(output))
+        {
+            var context = new BackupContext
+            {
+                Hypervisor = hypervisor,
+                Repository = repository,
+                Folders = GlobalOptions.Folders(settings),
+                GuardianCommand = [.. OwnCommand(), "guardian"],
+                Observer = progress.Receive,
+            };
+            var parallel = new ParallelOptions
+            {
+                MaxDegreeOfParallelism = Math.Max(1, result.GetValue(BackupOptionsOnCommandLine.Jobs)),
+                CancellationToken = cancellationToken,
+            };
+            await Parallel.ForEachAsync(chosen, parallel, async (machine, token) =>
+            {
+                try
+                {
+                    var options = BackupOptionsOnCommandLine.Read(result, settings.Of(machine.Name, machine.Uuid));
+                    points.Add(await BackupRun.RunAsync(context, machine.Uuid, options, token));
+                }
+                catch (Exception e) when (e is not OperationCanceledException || !token.IsCancellationRequested)
+                {
+                    failures.Add((machine, Failures.Translate(e)));
+                }
+            });
+        }
+
+        return Report(result, output, points, failures);
+    }
+
+    private static async Task<IReadOnlyList<Machine>> ChooseAsync(
+        ParseResult result, IHypervisor hypervisor, UserOutput output, CancellationToken cancellationToken)
+    {
+        var names = result.GetValue(BackupOptionsOnCommandLine.Machines)!;
+        var all = result.GetValue(BackupOptionsOnCommandLine.All);
+        if (all == names.Length > 0)
+            throw EngineException.Usage("Name the machines to back up, or give --all.", "tidemark machines");
+        if (all)
+        {
+            var machines = await hypervisor.ListAsync(cancellationToken);
+            foreach (var off in machines.Where(machine => machine.State == MachineState.Off))
+                output.Note($"{off.Name}: is switched off and was left out.");
+            var running = machines.Where(machine => machine.State != MachineState.Off).ToList();
+            return running.Count > 0 ? running : throw EngineException.Usage("No machine is running.", "tidemark machines");
+        }
+
+        var chosen = new List<Machine>();
+        foreach (var name in names.Distinct(StringComparer.Ordinal))
+        {
+            chosen.Add(await hypervisor.FindAsync(name, cancellationToken)
+                ?? throw EngineException.Usage($"The hypervisor knows no machine '{name}'.", "tidemark machines"));
+        }
+
+        return chosen.DistinctBy(machine => machine.Uuid, StringComparer.Ordinal).ToList();
+    }
+
+    private static async Task<int> PlanAsync(
+        ParseResult result,
+        SettingsFile settings,
+        IHypervisor hypervisor,
+        Engine.Repositories.RepositorySession repository,
+        IReadOnlyList<Machine> machines,
+        CancellationToken cancellationToken)
+    {
+        var plans = new List<MachinePlan>();
+        foreach (var machine in machines)
+        {
+            var options = BackupOptionsOnCommandLine.Read(result, settings.Of(machine.Name, machine.Uuid));
+            var plan = await BackupRun.PlanAsync(hypervisor, repository, machine, options, cancellationToken);
+            plans.Add(new MachinePlan(
+                machine.Name,
+                plan.Disks.Select(disk => new PlannedDisk(
+                    disk.Disk.Name, disk.Disk.Size, disk.IsIncremental ? "incremental" : "full", disk.Reason)).ToList(),
+                plan.NotProtected.Select(disk => new NotProtectedInfo(disk.Name, disk.Reason)).ToList()));
+        }
+
+        result.Output().Result(new PlanDocument(plans), CliJson.Default.PlanDocument, Describe);
+        return ExitCode.Done;
+    }
+
+    private static string Describe(PlanDocument plan)
+    {
+        var table = new TextTable("MACHINE", "DISK", ">SIZE", "MODE", "REASON");
+        foreach (var machine in plan.Machines)
+        {
+            foreach (var disk in machine.Disks)
+                table.Add(machine.Machine, disk.Name, Sizes.Bytes(disk.Size), disk.Mode, disk.Reason);
+            foreach (var disk in machine.NotProtected)
+                table.Add(machine.Machine, disk.Name, "", "none", disk.Reason);
+        }
+
+        return table.ToString();
+    }
+
+    private static int Report(
+        ParseResult result,
+        UserOutput output,
+        IReadOnlyCollection<PointInfo> points,
+        IReadOnlyCollection<(Machine Machine, EngineException Error)> failures)
+    {
+        var document = new BackupDocument(
+            points.OrderBy(point => point.Machine, StringComparer.Ordinal).ToList(),
+            failures.Select(failure => new FailedMachine(failure.Machine.Name, failure.Error.Message)).ToList());
+        if (output.IsJson || document.Points.Count > 0)
+            output.Result(document, CliJson.Default.BackupDocument, Describe);
+        foreach (var (machine, error) in failures)
+            UserOutput.Error(failures.Count + points.Count > 1 ? $"{machine.Name}: {error.Message}" : error.Message, error.Hint);
+        if (failures.Count > 0)
+            return failures.Count == 1 && points.Count == 0 ? ExitCode.Of(failures.First().Error.Kind) : ExitCode.Failed;
+        var warned = points.Any(point => point.Warnings.Count > 0);
+        return warned && result.GetValue(BackupOptionsOnCommandLine.Strict) ? ExitCode.Warnings : ExitCode.Done;
+    }
+
+    private static string Describe(BackupDocument document)
+    {
+        var text = new StringBuilder();
+        foreach (var point in document.Points)
+        {
+            text.AppendLine($"{point.Machine}@{point.Id}  {Sizes.Time(point.Time)} UTC, {point.Consistency}-consistent");
+            foreach (var disk in point.Disks)
+            {
+                text.AppendLine($"  {disk.Name}: {disk.Mode} ({disk.Reason}), read {Sizes.Bytes(disk.ReadBytes)} of "
+                    + $"{Sizes.Bytes(disk.Size)}, stored {Sizes.Bytes(disk.StoredBytes)}");
+            }
+
+            foreach (var disk in point.NotProtected)
+                text.AppendLine($"  {disk.Name}: not protected: {disk.Reason}");
+            foreach (var warning in point.Warnings)
+                text.AppendLine($"  warning: {warning}");
+        }
+
+        return text.ToString().TrimEnd();
+    }
+
+    // How to start this very program again.
+    private static IReadOnlyList<string> OwnCommand()
+    {
+        var self = Environment.ProcessPath
+            ?? throw EngineException.Failed("The path of this program cannot be found, so no guardian can be started.");
+        return Path.GetFileNameWithoutExtension(self) == "dotnet"
+            ? [self, "exec", Path.Combine(AppContext.BaseDirectory, "tidemark.dll")]
+            : [self];
+    }
+}

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.CommandLine;
+using System.Numerics;
+using Tidemark.Cli.Output;
+using Tidemark.Cli.Settings;
+using Tidemark.Engine;
+using Tidemark.Engine.Backup;
+using Tidemark.Engine.Machines;
+
+namespace Tidemark.Cli.Commands;
+
+/// <summary>The options of <c>backup</c>, and how they win over the settings file.</summary>
+internal static class BackupOptionsOnCommandLine
+{
+    public static readonly Argument<string[]> Machines = new("MACHINE")
+    {
+        Description = "Names or UUIDs",
+        Arity = ArgumentArity.ZeroOrMore,
+    };
+
+    public static readonly Option<bool> All = new("--all") { Description = "Every running machine" };
+
+    public static readonly Option<int> Jobs = new("--jobs")
+    {
+        Description = "Machines at once",
+        DefaultValueFactory = _ => 1,
+    };
+
+    public static readonly Option<bool> DryRun = new("--dry-run") { Description = "Show what would be done and why; change nothing" };
+
+    public static readonly Option<bool> Strict = new("--strict")
+    {
+        Description = "Exit with 3 when something was not protected, or fell back to a full read",
+    };
+
+    private static readonly Option<string[]> Disk = new("--disk") { Description = "Only this disk (again for more)" };
+
+    private static readonly Option<string[]> Exclude = new("--exclude") { Description = "Not this disk (again for more)" };
+
+    private static readonly Option<bool> Full = new("--full") { Description = "Read everything, whatever the checkpoints say" };
+
+    private static readonly Option<string?> Quiesce = new("--quiesce")
+    {
+        Description = "Freeze the guest's file systems: auto, require or off",
+    };
+
+    private static readonly Option<string[]> Tag = new("--tag") { Description = "Label of the restore point, KEY=VALUE (again for more)" };
+
+    private static readonly Option<string?> ChunkSize = new("--chunk-size")
+    {
+        Description = "64K, 128K, 256K (default), 512K, 1M or 4M; a change rewrites the disk once",
+    };
+
+    private static readonly Option<bool> CheckAllChunks = new("--check-all-chunks")
+    {
+        Description = "Decode and compare every compressed chunk before it is stored, not one in sixteen",
+    };
+
+    public static void AddTo(Command command)
+    {
+        Quiesce.AcceptOnlyFromAmong("auto", "require", "off");
+        command.Arguments.Add(Machines);
+        foreach (var option in (Option[])[All, Disk, Exclude, Full, Quiesce, Tag, ChunkSize, CheckAllChunks, Jobs, DryRun, Strict])
+            command.Options.Add(option);
+    }
+
+    /// <exception cref="EngineException">A value makes no sense.</exception>
+    public static BackupOptions Read(ParseResult result, MachineSettings settings) => new()
+    {
+        Disks = result.GetValue(Disk) ?? [],
+        Exclude = result.GetValue(Exclude) is { Length: > 0 } exclude ? exclude : settings.Exclude ?? [],
+        Full = result.GetValue(Full),
+        Quiesce = ReadQuiesce(result.GetValue(Quiesce) ?? settings.Quiesce),
+        Tags = ReadTags(result.GetValue(Tag), settings.Tags),
+        ChunkLog2 = ReadChunkSize(result.GetValue(ChunkSize) ?? settings.ChunkSize),
+        CheckAllChunks = result.GetValue(CheckAllChunks),
+        BeforeFreeze = settings.BeforeFreeze ?? [],
+        AfterThaw = settings.AfterThaw ?? [],
+    };
+
+    private static Quiesce ReadQuiesce(string? text) => text switch
+    {
+        null or "auto" => Engine.Machines.Quiesce.Auto,
+        "require" => Engine.Machines.Quiesce.Require,
+        "off" => Engine.Machines.Quiesce.Off,
+        _ => throw EngineException.Usage($"Quiesce '{text}' is none of auto, require and off."),
+    };
+
+    private static Dictionary<string, string> ReadTags(string[]? given, Dictionary<string, string>? settings)
+    {
+        var tags = new Dictionary<string, string>(settings ?? [], StringComparer.Ordinal);
+        foreach (var text in given ?? [])
+        {
+            var at = text.IndexOf('=', StringComparison.Ordinal);
+            if (at <= 0)
+                throw EngineException.Usage($"Tag '{text}' is not of the form KEY=VALUE.");
+            tags[text[..at]] = text[(at + 1)..];
+        }
+
+        return tags;
+    }
+
+    private static int? ReadChunkSize(string? text)
+    {
+        if (text is null)
+            return null;
+        if (Sizes.TryParse(text, out var bytes) && bytes is 1 << 16 or 1 << 17 or 1 << 18 or 1 << 19 or 1 << 20 or 1 << 22)
+            return BitOperations.Log2((ulong)bytes);
+        throw EngineException.Usage($"Chunk size '{text}' is none of 64K, 128K, 256K, 512K, 1M and 4M.");
+    }
+}

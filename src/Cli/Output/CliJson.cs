@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.Text.Json.Serialization;
+using Tidemark.Engine.Points;
+using Tidemark.Engine.Restore;
+using Tidemark.Engine.Verify;
+
+namespace Tidemark.Cli.Output;
+
+/// <summary><c>init --json</c>.</summary>
+internal sealed record InitDocument(string Repository, string Id, bool Encrypted, string? KeyFile);
+
+/// <summary><c>backup --json</c>.</summary>
+internal sealed record BackupDocument(IReadOnlyList<PointInfo> Points, IReadOnlyList<FailedMachine> Failed);
+
+/// <summary>A machine that was not backed up.</summary>
+internal sealed record FailedMachine(string Machine, string Error);
+
+/// <summary><c>backup --dry-run --json</c>.</summary>
+internal sealed record PlanDocument(IReadOnlyList<MachinePlan> Machines);
+
+internal sealed record MachinePlan(string Machine, IReadOnlyList<PlannedDisk> Disks, IReadOnlyList<NotProtectedInfo> NotProtected);
+
+internal sealed record PlannedDisk(string Name, long Size, string Mode, string Reason);
+
+/// <summary><c>list --json</c>.</summary>
+internal sealed record ListDocument(IReadOnlyList<PointInfo> Points);
+
+/// <summary><c>machines --json</c>.</summary>
+internal sealed record MachinesDocument(IReadOnlyList<MachineDocument> Machines);
+
+internal sealed record MachineDocument(
+    string Name, string Uuid, string Host, string State, IReadOnlyList<MachineDiskDocument> Disks, IReadOnlyList<NotProtectedInfo> NotProtected);
+
+/// <summary>A disk that can be protected; <c>Tracked</c> says whether incrementals can be read from a bitmap.</summary>
+internal sealed record MachineDiskDocument(string Name, long Size, string Kind, string Format, string? Path, bool Tracked, string? Reason);
+
+[JsonSourceGenerationOptions(
+    PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, WriteIndented = true, UseStringEnumConverter = true)]
+[JsonSerializable(typeof(InitDocument))]
+[JsonSerializable(typeof(BackupDocument))]
+[JsonSerializable(typeof(PlanDocument))]
+[JsonSerializable(typeof(ListDocument))]
+[JsonSerializable(typeof(MachinesDocument))]
+[JsonSerializable(typeof(PointInfo))]
+[JsonSerializable(typeof(RestoreResult))]
+[JsonSerializable(typeof(VerifyResult))]
+internal sealed partial class CliJson : JsonSerializerContext;
+
+/// <summary>A line of <c>--progress json</c>. Bytes; rate per second; eta in seconds, null while unknown.</summary>
+internal sealed record ProgressLine(string Machine, string Disk, long Done, long Total, long Rate, double? Eta);
+
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
+[JsonSerializable(typeof(ProgressLine))]
+internal sealed partial class LineJson : JsonSerializerContext;

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+using Tidemark.Engine;
+using YamlDotNet.Core;
+using YamlDotNet.Serialization;
+using YamlDotNet.Serialization.NamingConventions;
+
+namespace Tidemark.Cli.Settings;
+
+/// <summary>The settings file, /etc/tidemark/config.yaml unless another is named; a command's own options win over it.</summary>
+internal sealed class SettingsFile
+{
+    private const string DefaultPath = "/etc/tidemark/config.yaml";
+
+    /// <summary>Folder or URL of the repository.</summary>
+    public string? Repository { get; set; }
+
+    public string? KeyFile { get; set; }
+
+    public string? PasswordFile { get; set; }
+
+    /// <summary>Hypervisor to connect to.</summary>
+    public string? Connect { get; set; }
+
+    /// <summary>Folder for sockets and scratch files.</summary>
+    public string? Scratch { get; set; }
+
+    /// <summary>What holds for all machines.</summary>
+    public MachineSettings Defaults { get; set; } = new();
+
+    /// <summary>What holds for one machine, by name or UUID.</summary>
+    public Dictionary<string, MachineSettings> Machines { get; set; } = new(StringComparer.Ordinal);
+
+    /// <summary>Reads the named file, or the default one if it exists.</summary>
+    /// <exception cref="EngineException">The file is missing though named, or is not what it should be.</exception>
+    public static SettingsFile Load(string? path)
+    {
+        var file = path ?? DefaultPath;
+        if (!File.Exists(file))
+        {
+            return path is null
+                ? new SettingsFile()
+                : throw EngineException.Usage($"Settings file '{path}' does not exist.");
+        }
+
+        try
+        {
+            var reader = new DeserializerBuilder().WithNamingConvention(CamelCaseNamingConvention.Instance).Build();
+            return reader.Deserialize<SettingsFile?>(File.ReadAllText(file)) ?? new SettingsFile();
+        }
+        catch (YamlException e)
+        {
+            throw EngineException.Usage(
+                $"Settings file '{file}' is wrong in line {e.Start.Line}: {e.InnerException?.Message ?? e.Message}");
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw EngineException.Failed($"Settings file '{file}' cannot be read: {e.Message}", inner: e);
+        }
+    }
+
+    /// <summary>The settings of a machine: its own where it has any, the defaults elsewhere.</summary>
+    public MachineSettings Of(string name, string uuid)
+    {
+        var own = Machines.GetValueOrDefault(name) ?? Machines.GetValueOrDefault(uuid) ?? new MachineSettings();
+        return new MachineSettings
+        {
+            Exclude = own.Exclude ?? Defaults.Exclude,
+            Quiesce = own.Quiesce ?? Defaults.Quiesce,
+            ChunkSize = own.ChunkSize ?? Defaults.ChunkSize,
+            BeforeFreeze = own.BeforeFreeze ?? Defaults.BeforeFreeze,
+            AfterThaw = own.AfterThaw ?? Defaults.AfterThaw,
+            Tags = own.Tags ?? Defaults.Tags,
+        };
+    }
+}
+
+/// <summary>Choices for one machine; null is not said.</summary>
+internal sealed class MachineSettings
+{
+    /// <summary>Disks left out.</summary>
+    public List<string>? Exclude { get; set; }
+
+    public string? Quiesce { get; set; }
+
+    public string? ChunkSize { get; set; }
+
+    /// <summary>Shell commands on this host before the freeze.</summary>
+    public List<string>? BeforeFreeze { get; set; }
+
+    /// <summary>Shell commands on this host after the thaw.</summary>
+    public List<string>? AfterThaw { get; set; }
+
+    public Dictionary<string, string>? Tags { get; set; }
+}

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+using Tidemark.Engine.Machines;
+using Tidemark.Engine.Repositories;
+using Tidemark.Engine.Runs;
+
+namespace Tidemark.Engine.Backup;
+
+/// <summary>What every backup of one call shares.</summary>
+public sealed record BackupContext
+{
+    public required IHypervisor Hypervisor { get; init; }
+
+    public required RepositorySession Repository { get; init; }
+
+    public required HostFolders Folders { get; init; }
+
+    /// <summary>Program and arguments that start a guardian; the journal entry's file is added.</summary>
+    public required IReadOnlyList<string> GuardianCommand { get; init; }
+
+    /// <summary>Told what happens, on the run's own threads.</summary>
+    public required Action<RunEvent> Observer { get; init; }
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.Globalization;
+using Tidemark.Engine.Machines;
+
+namespace Tidemark.Engine.Backup;
+
+/// <summary>
+/// Decides, disk by disk, whether the changes since a checkpoint can be trusted, or the disk is read in full and why.
+/// The newest committed restore point alone says which checkpoint is the base; whatever does not fit it means full.
+/// </summary>
+public static class BackupPlanner
+{
+    /// <param name="machine">The machine now.</param>
+    /// <param name="checkpoints">Checkpoints that the hypervisor has a record of.</param>
+    /// <param name="previous">Per disk name, its newest committed state.</param>
+    /// <param name="options">What the user chose.</param>
+    /// <exception cref="EngineException">A disk that was asked for does not exist or cannot be protected, or none is left.</exception>
+    public static BackupPlan Plan(
+        Machine machine,
+        IReadOnlySet<string> checkpoints,
+        IReadOnlyDictionary<string, PreviousDisk> previous,
+        BackupOptions options)
+    {
+        foreach (var name in options.Disks)
+            RefuseUnlessProtectable(machine, name);
+
+        var chosen = new List<DiskPlan>();
+        var left = machine.NotProtected.ToList();
+        foreach (var disk in machine.Disks)
+        {
+            if (options.Exclude.Contains(disk.Name, StringComparer.Ordinal))
+                left.Add(new UnprotectedDisk(disk.Name, "excluded by the user"));
+            else if (options.Disks.Count > 0 && !options.Disks.Contains(disk.Name, StringComparer.Ordinal))
+                left.Add(new UnprotectedDisk(disk.Name, "not chosen for this backup"));
+            else
+                chosen.Add(PlanDisk(disk, checkpoints, previous.GetValueOrDefault(disk.Name), options));
+        }
+
+        if (chosen.Count == 0)
+        {
+            throw EngineException.Usage(
+                $"Machine '{machine.Name}' has no disk to back up: {Join(left)}.", "tidemark machines");
+        }
+
+        return new BackupPlan(chosen, left);
+    }
+
+    private static DiskPlan PlanDisk(
+        MachineDisk disk, IReadOnlySet<string> checkpoints, PreviousDisk? previous, BackupOptions options)
+    {
+        var chunkLog2 = options.ChunkLog2 ?? previous?.ChunkLog2 ?? BackupOptions.DefaultChunkLog2;
+        var whyFull = WhyFull(disk, checkpoints, previous, options, chunkLog2);
+        return new DiskPlan
+        {
+            Disk = disk,
+            Base = whyFull is null ? previous!.Checkpoint : null,
+            Previous = previous,
+            Reason = whyFull ?? string.Create(
+                CultureInfo.InvariantCulture, $"changes since the backup of {previous!.Time.UtcDateTime:yyyy-MM-dd HH:mm:ss} UTC"),
+            Track = disk.Untrackable is null,
+            FellBack = whyFull is not null && previous is not null && !options.Full && disk.Untrackable is null,
+            ChunkLog2 = chunkLog2,
+        };
+    }
+
+    // The order matters only to the words: the first thing that is wrong is the one that is said.
+    private static string? WhyFull(
+        MachineDisk disk, IReadOnlySet<string> checkpoints, PreviousDisk? previous, BackupOptions options, int chunkLog2)
+    {
+        if (previous is null)
+            return "first backup of this disk in this repository";
+        if (options.Full)
+            return "a full read was asked for";
+        if (disk.Untrackable is { } untrackable)
+            return $"{untrackable}; read in full, stored incrementally";
+        if (previous.Checkpoint is not { } checkpoint)
+            return "the last backup could not start tracking changes of this disk";
+        if (previous.Size != disk.Size)
+            return $"the disk's size changed from {previous.Size} to {disk.Size} bytes since the last backup";
+        if (previous.Identity is null || disk.Identity is null)
+            return "which image this disk is on cannot be told, so its bitmap cannot be trusted";
+        if (previous.Identity != disk.Identity)
+            return $"another image is under this disk than at the last backup ({Difference(previous.Identity, disk.Identity)})";
+        if (!checkpoints.Contains(checkpoint))
+            return $"the hypervisor has no record of checkpoint '{checkpoint}' any more";
+        if (!disk.Bitmaps.TryGetValue(checkpoint, out var health))
+            return $"the bitmap of checkpoint '{checkpoint}' is missing on this disk";
+        if (health != BitmapHealth.Recording)
+            return $"the bitmap of checkpoint '{checkpoint}' is inconsistent: QEMU did not close the image properly";
+        if (previous.ChunkLog2 != chunkLog2)
+            return $"the chunk size changed from {1L << previous.ChunkLog2} to {1L << chunkLog2} bytes";
+        return null;
+    }
+
+    private static string Difference(ImageIdentity before, ImageIdentity now) =>
+        before.Path != now.Path ? $"'{before.Path}' before, '{now.Path}' now"
+        : before.Birth != now.Birth ? $"'{now.Path}' was created anew"
+        : $"'{now.Path}' is another file";
+
+    private static void RefuseUnlessProtectable(Machine machine, string name)
+    {
+        if (machine.NotProtected.FirstOrDefault(disk => disk.Name == name) is { } unprotected)
+            throw EngineException.Usage($"Disk '{name}' of machine '{machine.Name}' cannot be protected: {unprotected.Reason}.");
+        if (machine.Disks.All(disk => disk.Name != name))
+        {
+            throw EngineException.Usage(
+                $"Machine '{machine.Name}' has no disk '{name}'; it has {string.Join(", ", machine.Disks.Select(disk => disk.Name))}.",
+                "tidemark machines");
+        }
+    }
+
+    private static string Join(IEnumerable<UnprotectedDisk> disks)
+    {
+        var text = string.Join("; ", disks.Select(disk => $"{disk.Name}: {disk.Reason}"));
+        return text.Length == 0 ? "it has no disks at all" : text;
+    }
+}

@@ -1,0 +1,373 @@
+// SPDX-License-Identifier: Apache-2.0
+using Tidemark.Engine.Checkpoints;
+using Tidemark.Engine.Machines;
+using Tidemark.Engine.Points;
+using Tidemark.Engine.Repositories;
+using Tidemark.Engine.Runs;
+using Tidemark.Storage;
+
+namespace Tidemark.Engine.Backup;
+
+/// <summary>
+/// One backup of one machine. Its steps, in order, and what a death right after each of them leaves:
+/// <code>
+/// Recovered   the machine's lock is held and dead runs are cleaned up     nothing
+/// Planned     per disk: changes since a checkpoint, or all and why        nothing
+/// Registered  the repository pins what is inherited                       a run without an end (pins only)
+/// Journaled   what may be left on the machine is on disk                  the entry
+/// Guarded     the guardian watches: from here it cleans up by itself      the entry, cleaned by the guardian
+/// Frozen      the guest's file systems stand still                        … and a frozen guest, thawed within 10 s
+/// Begun       backup job and new checkpoint, one transaction              … and job, scratch files, checkpoint
+/// Thawed      the guest goes on
+/// Connected   every NBD export is open
+/// AllDisksRead, Ended    the hypervisor's job is over                     the entry and the new checkpoint
+/// Stored, Committed      the restore point exists: only now the new checkpoint counts
+/// Released    checkpoints that no disk's newest point needs are gone      older checkpoints, removed by the next run
+/// Cleared     the journal entry is gone                                   nothing
+/// </code>
+/// </summary>
+public sealed class BackupRun
+{
+    private static readonly TimeSpan LockPatience = TimeSpan.FromSeconds(90);
+
+    private readonly BackupContext _context;
+    private readonly BackupOptions _options;
+    private readonly Journal _journal;
+    private readonly List<string> _warnings = [];
+    private Machine _machine = null!;
+    private BackupPlan _plan = null!;
+    private RunId _id;
+    private string? _checkpoint;
+    private bool _owesThaw;
+
+    private BackupRun(BackupContext context, BackupOptions options)
+    {
+        _context = context;
+        _options = options;
+        _journal = new Journal(context.Folders);
+    }
+
+    /// <summary>Backs up a machine and returns the new restore point.</summary>
+    /// <exception cref="EngineException">There is no new restore point, the guest runs on, and nothing is left behind.</exception>
+    public static async Task<PointInfo> RunAsync(
+        BackupContext context, string machineUuid, BackupOptions options, CancellationToken cancellationToken)
+    {
+        using var machineLock = await MachineLock.TryTakeAsync(context.Folders, machineUuid, LockPatience, cancellationToken)
+            ?? throw EngineException.Busy($"Another backup of machine '{machineUuid}' is running on this host.");
+        var run = new BackupRun(context, options);
+        try
+        {
+            await run.PrepareAsync(machineUuid, cancellationToken);
+            return await run.ExecuteAsync(cancellationToken);
+        }
+        catch (Exception e) when (e is not (EngineException or OperationCanceledException))
+        {
+            throw Failures.Translate(e);
+        }
+    }
+
+    /// <summary>What a backup would do now.</summary>
+    public static async Task<BackupPlan> PlanAsync(
+        IHypervisor hypervisor, RepositorySession repository, Machine machine, BackupOptions options, CancellationToken cancellationToken)
+    {
+        RefuseUnlessRunning(machine);
+        var lineage = await Lineage.ReadAsync(hypervisor, repository, machine, cancellationToken);
+        return BackupPlanner.Plan(machine, lineage.Checkpoints, lineage.PreviousDisks, options);
+    }
+
+    private async Task PrepareAsync(string machineUuid, CancellationToken cancellationToken)
+    {
+        foreach (var found in await new Recovery(_context.Hypervisor, _journal).CleanMachineAsync(machineUuid, cancellationToken))
+            Warn(found);
+        _machine = await _context.Hypervisor.FindAsync(machineUuid, cancellationToken)
+            ?? throw EngineException.Usage($"The hypervisor knows no machine '{machineUuid}'.", "tidemark machines");
+        RefuseUnlessRunning(_machine);
+        if (_machine.JobActive)
+            throw EngineException.Busy($"Machine '{_machine.Name}' has a job of the hypervisor running (backup, migration, block copy).");
+    }
+
+    private async Task<PointInfo> ExecuteAsync(CancellationToken cancellationToken)
+    {
+        var lineage = await Lineage.ReadAsync(_context.Hypervisor, _context.Repository, _machine, cancellationToken);
+        await lineage.DropDeadAsync(cancellationToken);
+        await ReachedAsync(RunStep.Recovered);
+        var broken = new HashSet<string>(StringComparer.Ordinal);
+        while (true)
+        {
+            _plan = BackupPlanner.Plan(_machine, lineage.Checkpoints, lineage.PreviousDisks, _options);
+            await ReachedAsync(RunStep.Planned);
+            try
+            {
+                return await AttemptAsync(lineage, cancellationToken);
+            }
+            catch (CheckpointUnusableException e) when (_plan.Disks.Any(disk => disk.IsIncremental))
+            {
+                // libvirt knows better than we did: that disk (or, if it is not named, every disk) is read in full.
+                var disks = e.Disk.Length > 0 ? [e.Disk] : _plan.Disks.Where(disk => disk.IsIncremental).Select(disk => disk.Disk.Name);
+                broken.UnionWith(disks);
+                _machine = WithBrokenBitmaps(_machine, broken);
+            }
+        }
+    }
+
+    private async Task<PointInfo> AttemptAsync(Lineage lineage, CancellationToken cancellationToken)
+    {
+        _id = RunId.New();
+        _checkpoint = _plan.Tracks ? new CheckpointName(_context.Repository.Part, _id.Value).ToString() : null;
+        await using var stored = await _context.Repository.Repository.BeginRunAsync(
+            new MachineId(_machine.Uuid),
+            new BackupRunOptions
+            {
+                Id = _id,
+                Bases = lineage.BasesOf(_plan.Disks.Select(disk => disk.Disk.Name)),
+                CheckAll = _options.CheckAllChunks,
+            },
+            cancellationToken);
+        await ReachedAsync(RunStep.Registered);
+        var entry = NewEntry();
+        RunFolder.Create(_context.Folders, entry.Folder);
+        await _journal.WriteAsync(entry, cancellationToken);
+        await ReachedAsync(RunStep.Journaled);
+        var guardian = await StartGuardianAsync(entry, cancellationToken);
+        await using (guardian)
+        {
+            await ReachedAsync(RunStep.Guarded);
+            try
+            {
+                var point = await TransferAsync(stored, lineage, entry, guardian, cancellationToken);
+                await FinishAsync(lineage, point, entry, guardian);
+                return RepositorySession.Describe(point with { Warnings = [.. _warnings] });
+            }
+            catch
+            {
+                await UndoAsync(stored, entry, guardian);
+                throw;
+            }
+        }
+    }
+
+    private async Task<RestorePoint> TransferAsync(
+        Storage.BackupRun stored, Lineage lineage, JournalEntry entry, GuardianProcess guardian, CancellationToken cancellationToken)
+    {
+        await using var frozen = await FreezeAsync(entry, guardian, cancellationToken);
+        _owesThaw = frozen.ThawOwed;
+        _warnings.AddRange(frozen.Warnings);
+        using var valid = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, frozen.Voided);
+        try
+        {
+            await guardian.TellAsync(GuardianSignal.Connecting);
+            await frozen.ConnectAsync(valid.Token);
+            await guardian.TellAsync(GuardianSignal.Connected);
+            await ReachedAsync(RunStep.Connected);
+            var disks = await ReadDisksAsync(stored, lineage, frozen, valid.Token);
+            await ReachedAsync(RunStep.AllDisksRead);
+            await frozen.EndAsync(valid.Token);
+            await ReachedAsync(RunStep.Ended);
+            return await CommitAsync(stored, frozen, disks, cancellationToken);
+        }
+        catch (Exception e) when (frozen.Voided.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
+        {
+            throw EngineException.Failed(frozen.VoidReason ?? "The frozen point is void.", inner: e);
+        }
+    }
+
+    private async Task<IFrozenPoint> FreezeAsync(JournalEntry entry, GuardianProcess guardian, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await Hooks.RunAsync("before-freeze", _options.BeforeFreeze, _machine.Name, _machine.Uuid, cancellationToken);
+            return await _context.Hypervisor.FreezeAsync(
+                new FreezeRequest
+                {
+                    Machine = _machine,
+                    Disks = _plan.Disks.Select(disk => new FreezeDisk(disk.Disk.Name, disk.Base, disk.Track)).ToList(),
+                    Checkpoint = _checkpoint,
+                    Folder = entry.Folder,
+                    Quiesce = _options.Quiesce,
+                    Reached = ReachedAsync,
+                    FreezeChanged = state => FreezeChangedAsync(guardian, state),
+                },
+                cancellationToken);
+        }
+        finally
+        {
+            // They undo what the first ones did, so they run whatever happened, and their failure voids nothing.
+            try
+            {
+                await Hooks.RunAsync("after-thaw", _options.AfterThaw, _machine.Name, _machine.Uuid, CancellationToken.None);
+            }
+            catch (EngineException e)
+            {
+                Warn(e.Message);
+            }
+        }
+    }
+
+    private async Task<IReadOnlyList<DraftDisk>> ReadDisksAsync(
+        Storage.BackupRun stored, Lineage lineage, IFrozenPoint frozen, CancellationToken cancellationToken)
+    {
+        var drafts = new List<DraftDisk>();
+        foreach (var plan in _plan.Disks)
+        {
+            var disk = frozen.Disk(plan.Disk.Name);
+            if (disk.Source.Size != plan.Disk.Size)
+            {
+                throw EngineException.Failed(
+                    $"Disk '{plan.Disk.Name}' of '{_machine.Name}' was resized while the backup began: planned with {plan.Disk.Size} "
+                    + $"bytes, frozen with {disk.Source.Size}; run it again.");
+            }
+
+            var writer = stored.OpenDisk(plan.Disk.Name, plan.Disk.Size, plan.ChunkLog2, lineage.OriginOf(plan));
+            var transfer = new DiskTransfer(disk, plan, writer, (done, total) =>
+                _context.Observer(new DiskProgress(_machine.Name, plan.Disk.Name, done, total)));
+            var result = await transfer.RunAsync(cancellationToken);
+            drafts.Add(new DraftDisk(result, PointDocuments.Details(plan, plan.Track ? _checkpoint : null, transfer.ReadBytes)));
+            if (drafts.Count == 1)
+                await ReachedAsync(RunStep.FirstDiskRead);
+            if (plan.FellBack)
+                Warn($"Disk '{plan.Disk.Name}' was read in full: {plan.Reason}.");
+        }
+
+        return drafts;
+    }
+
+    private async Task<RestorePoint> CommitAsync(
+        Storage.BackupRun stored, IFrozenPoint frozen, IReadOnlyList<DraftDisk> disks, CancellationToken cancellationToken)
+    {
+        var definition = await _context.Hypervisor.DefinitionAsync(_machine, cancellationToken);
+        _warnings.AddRange(definition.Warnings);
+        var files = new List<FileResult>();
+        foreach (var file in definition.Files)
+        {
+            var content = await File.ReadAllBytesAsync(file.Path, cancellationToken);
+            files.Add(await stored.StoreFileAsync($"{file.Role}/{file.Name}", content, cancellationToken));
+        }
+
+        await ReachedAsync(RunStep.Stored);
+        var draft = PointDocuments.Draft(_machine, _plan, frozen, definition, disks, files, _options.Tags, _warnings);
+        RestorePoint point;
+        try
+        {
+            point = await stored.CommitAsync(draft, cancellationToken);
+        }
+        catch (CommitUnknownException)
+        {
+            // Ask the store again, in the only way that settles it.
+            if (await _context.Repository.FenceAsync(_machine.Uuid, _id.Value, CancellationToken.None) != RunFate.Committed)
+                throw;
+            point = (await _context.Repository.PointsOfAsync(_machine.Uuid, CancellationToken.None)).Single(found => found.Id == _id);
+        }
+
+        await ReachedAsync(RunStep.Committed);
+        return point;
+    }
+
+    // The restore point exists: nothing that fails from here on makes the backup a failure.
+    private async Task FinishAsync(Lineage lineage, RestorePoint point, JournalEntry entry, GuardianProcess guardian)
+    {
+        try
+        {
+            await lineage.ReleaseAsync(point);
+            await ReachedAsync(RunStep.Released);
+            await ClearAsync(entry, guardian);
+            await ReachedAsync(RunStep.Cleared);
+        }
+        catch (Exception e)
+        {
+            Warn($"The restore point is complete, but cleaning up after it is left to the guardian and the next run: {e.Message}");
+        }
+    }
+
+    private JournalEntry NewEntry() => new()
+    {
+        Run = _id.Value,
+        Process = Environment.ProcessId,
+        MachineUuid = _machine.Uuid,
+        MachineName = _machine.Name,
+        Connect = _context.Hypervisor.Connect,
+        Repository = _context.Repository.Url,
+        RepositoryPart = _context.Repository.Part,
+        Checkpoint = _checkpoint,
+        Folder = RunFolder.PathOf(_context.Folders, _id.Value),
+        Disks = _plan.Disks.Select(disk => disk.Disk.Name).ToList(),
+        MayFreeze = _options.Quiesce != Quiesce.Off && _machine.AgentConnected,
+    };
+
+    private async Task<GuardianProcess> StartGuardianAsync(JournalEntry entry, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await GuardianProcess.StartAsync(
+                _context.GuardianCommand, _journal.FileOf(entry.Run), _context.Folders, cancellationToken);
+        }
+        catch
+        {
+            RunFolder.Remove(entry.Folder);
+            _journal.Remove(entry.Run);
+            throw;
+        }
+    }
+
+    private async Task FreezeChangedAsync(GuardianProcess guardian, FreezeState state)
+    {
+        _owesThaw = state == FreezeState.MayBeFrozen;
+        await guardian.FreezeChangedAsync(state);
+    }
+
+    // Everything of this run is gone from the machine; a thaw that no agent confirmed stays owed.
+    private async Task ClearAsync(JournalEntry entry, GuardianProcess guardian)
+    {
+        RunFolder.Remove(entry.Folder);
+        if (_owesThaw)
+            await _journal.WriteAsync(entry with { ThawOwed = true }, CancellationToken.None);
+        else
+            _journal.Remove(entry.Run);
+        await guardian.TellAsync(GuardianSignal.Done);
+    }
+
+    // The frozen point is disposed already. If the point was committed after all, its checkpoint must stay; so the tombstone
+    // first, then the rest, as for a dead run. What fails here is left to the guardian, which is told nothing and so acts.
+    private async Task UndoAsync(Storage.BackupRun stored, JournalEntry entry, GuardianProcess guardian)
+    {
+        try
+        {
+            await stored.DisposeAsync();
+            if (await new Recovery(_context.Hypervisor, _journal).CleanAsync(entry, TimeSpan.Zero, CancellationToken.None))
+                await guardian.TellAsync(GuardianSignal.Done);
+        }
+        catch (Exception e)
+        {
+            Warn($"The clean-up is left to the guardian: {e.Message}");
+        }
+    }
+
+    private Task ReachedAsync(RunStep step)
+    {
+        _context.Observer(new StepReached(_machine.Name, step));
+        return Task.CompletedTask;
+    }
+
+    private void Warn(string text)
+    {
+        _warnings.Add(text);
+        if (_machine is not null)
+            _context.Observer(new Notice(_machine.Name, text));
+    }
+
+    private static void RefuseUnlessRunning(Machine machine)
+    {
+        if (machine.State == MachineState.Off)
+        {
+            throw EngineException.Failed(
+                $"Machine '{machine.Name}' is switched off; this version backs up running machines.", $"virsh start {machine.Name}");
+        }
+    }
+
+    private static Machine WithBrokenBitmaps(Machine machine, IReadOnlySet<string> disks) => machine with
+    {
+        Disks = machine.Disks.Select(disk => !disks.Contains(disk.Name) ? disk : disk with
+        {
+            Bitmaps = disk.Bitmaps.Keys.ToDictionary(name => name, _ => BitmapHealth.Broken, StringComparer.Ordinal),
+        }).ToList(),
+    };
+}

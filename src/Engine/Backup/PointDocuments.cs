@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+using Tidemark.Engine.Machines;
+using Tidemark.Storage;
+
+namespace Tidemark.Engine.Backup;
+
+/// <summary>Between what the engine knows of a run and what a restore point keeps of it.</summary>
+internal static class PointDocuments
+{
+    public static PointDisk Details(DiskPlan plan, string? checkpoint, long readBytes) => new()
+    {
+        Mode = plan.IsIncremental ? "incremental" : "full",
+        Reason = plan.Reason,
+        Base = plan.Previous?.Run.ToString("n"),
+        Checkpoint = checkpoint,
+        ReadBytes = readBytes,
+        Serial = plan.Disk.Serial,
+        Kind = plan.Disk.Kind,
+        Format = new Dictionary<string, string>(StringComparer.Ordinal) { ["type"] = plan.Disk.Format },
+        Identity = plan.Disk.Identity is not { } identity ? null : new Dictionary<string, string>(StringComparer.Ordinal)
+        {
+            ["path"] = identity.Path,
+            ["device"] = identity.Device,
+            ["inode"] = identity.Inode,
+            ["birth"] = identity.Birth,
+        },
+    };
+
+    public static PreviousDisk Previous(RestorePoint point, PointDisk disk) => new()
+    {
+        Run = point.Id.Value,
+        Time = point.Time,
+        Checkpoint = disk.Checkpoint,
+        Identity = disk.Identity is { } identity
+            && identity.TryGetValue("path", out var path)
+            && identity.TryGetValue("device", out var device)
+            && identity.TryGetValue("inode", out var inode)
+            && identity.TryGetValue("birth", out var birth)
+                ? new ImageIdentity(path, device, inode, birth)
+                : null,
+        Size = disk.Size,
+        ChunkLog2 = disk.ChunkLog2,
+    };
+
+    public static RestorePointDraft Draft(
+        Machine machine,
+        BackupPlan plan,
+        IFrozenPoint frozen,
+        MachineDefinition definition,
+        IReadOnlyList<DraftDisk> disks,
+        IReadOnlyList<FileResult> files,
+        IReadOnlyDictionary<string, string> tags,
+        IReadOnlyList<string> warnings) => new()
+        {
+            Name = machine.Name,
+            Uuid = machine.Uuid,
+            Host = machine.Host,
+            Time = frozen.Time,
+            Consistency = frozen.Consistency == Consistency.Filesystem ? "filesystem" : "crash",
+            Tags = tags.Select(tag => $"{tag.Key}={tag.Value}").ToList(),
+            DomainXml = definition.Xml,
+            Disks = disks,
+            Files = files,
+            NotProtected = plan.NotProtected.Select(disk => new NotProtected(disk.Name, disk.Reason)).ToList(),
+            Warnings = [.. warnings],
+        };
+}

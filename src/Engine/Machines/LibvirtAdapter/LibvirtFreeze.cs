@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+using Tidemark.Engine.Runs;
+using Tidemark.Libvirt;
+using Tidemark.Libvirt.Xml;
+
+namespace Tidemark.Engine.Machines.LibvirtAdapter;
+
+/// <summary>Begins a frozen point: freeze, one transaction for backup and checkpoint over all disks, thaw.</summary>
+internal static class LibvirtFreeze
+{
+    public static async Task<IFrozenPoint> BeginAsync(
+        LibvirtConnection connection, Domain domain, FreezeRequest request, CancellationToken cancellationToken)
+    {
+        RunFolder.Claim(request.Folder, HostProcesses.OwnerOfQemu(request.Machine.Uuid));
+        var events = await connection.SubscribeAsync(domain.Uuid, cancellationToken);
+        try
+        {
+            var guest = new GuestFreeze(domain, request);
+            var time = await HoldAsync(domain, request, guest, cancellationToken);
+            var point = new LibvirtFrozenPoint(connection, domain, request, guest, events, time);
+            await point.WatchScratchAsync(cancellationToken);
+            return point;
+        }
+        catch
+        {
+            events.Dispose();
+            throw;
+        }
+    }
+
+    // Whatever happens between freeze and thaw, the guest is thawed before this returns, or the thaw stays owed.
+    private static async Task<DateTimeOffset> HoldAsync(
+        Domain domain, FreezeRequest request, GuestFreeze guest, CancellationToken cancellationToken)
+    {
+        DateTimeOffset time;
+        try
+        {
+            await guest.FreezeAsync(cancellationToken);
+            if (request.Quiesce == Quiesce.Require && !guest.Frozen)
+            {
+                throw EngineException.Failed(
+                    $"Machine '{request.Machine.Name}' was not backed up: {guest.Problem}, and a freeze was required.",
+                    "--quiesce auto backs it up as after a power cut");
+            }
+
+            await request.Reached(RunStep.Frozen);
+            cancellationToken.ThrowIfCancellationRequested();
+            time = await BeginJobAsync(domain, request);
+            await request.Reached(RunStep.Begun);
+        }
+        finally
+        {
+            await guest.ThawAsync();
+        }
+
+        await request.Reached(RunStep.Thawed);
+        return time;
+    }
+
+    private static async Task<DateTimeOffset> BeginJobAsync(Domain domain, FreezeRequest request)
+    {
+        var chosen = request.Disks.ToDictionary(disk => disk.Name, StringComparer.Ordinal);
+        var all = request.Machine.Disks.Select(disk => disk.Name)
+            .Concat(request.Machine.NotProtected.Select(disk => disk.Name)).ToList();
+        // Every disk of the machine is listed: libvirt has other defaults for the ones that are not.
+        var backup = new BackupDescription(
+            RunFolder.Socket(request.Folder),
+            all.Select(name => chosen.TryGetValue(name, out var disk)
+                ? new BackupDisk(name, new BackupScratch(RunFolder.Scratch(request.Folder, name))) { Incremental = disk.Base }
+                : new BackupDisk(name, Scratch: null)).ToList());
+        var checkpoint = request.Checkpoint is null ? null : CheckpointXml.Write(new CheckpointDescription(
+            request.Checkpoint,
+            all.Select(name => new CheckpointDisk(name, chosen.TryGetValue(name, out var disk) && disk.Track)).ToList()));
+        try
+        {
+            var before = DateTimeOffset.UtcNow;
+            await domain.BeginBackupAsync(BackupXml.Write(backup), checkpoint, cancellationToken: CancellationToken.None);
+            return before;
+        }
+        catch (LibvirtException e) when (e.Code == LibvirtErrorCode.CheckpointInconsistent)
+        {
+            throw new CheckpointUnusableException(DiskNamedIn(e.LibvirtMessage, chosen.Keys), e.LibvirtMessage);
+        }
+        catch (LibvirtException) when (request.Checkpoint is not null)
+        {
+            // libvirt can fail after the transaction and keep the checkpoint it made.
+            await CheckpointRemoval.RemoveAsync(domain, request.Checkpoint, CancellationToken.None);
+            throw;
+        }
+    }
+
+    private static string DiskNamedIn(string message, IEnumerable<string> disks) =>
+        disks.FirstOrDefault(disk => message.Contains($"'{disk}'", StringComparison.Ordinal)) ?? "";
+}

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+using Tidemark.Engine.Runs;
+using Tidemark.Libvirt;
+using Tidemark.Libvirt.Xml;
+
+namespace Tidemark.Engine.Machines.LibvirtAdapter;
+
+/// <summary>Machines of a libvirt daemon on this host.</summary>
+internal sealed class LibvirtHypervisor : IHypervisor
+{
+    private static readonly TimeSpan ReopenPatience = TimeSpan.FromSeconds(20);
+
+    private readonly LibvirtConnection _connection;
+    private readonly string _host;
+
+    private LibvirtHypervisor(string? connect, LibvirtConnection connection, string host)
+    {
+        Connect = connect;
+        _connection = connection;
+        _host = host;
+    }
+
+    public string? Connect { get; }
+
+    public static Task<IHypervisor> OpenAsync(string? connect, CancellationToken cancellationToken) =>
+        LibvirtFailures.TranslateAsync<IHypervisor>(async () =>
+        {
+            var connection = await LibvirtConnection.OpenAsync(connect, cancellationToken: cancellationToken);
+            return new LibvirtHypervisor(connect, connection, await connection.GetHostnameAsync(cancellationToken));
+        });
+
+    public Task<IReadOnlyList<Machine>> ListAsync(CancellationToken cancellationToken) =>
+        LibvirtFailures.TranslateAsync<IReadOnlyList<Machine>>(async () =>
+        {
+            var machines = new List<Machine>();
+            foreach (var domain in await _connection.ListDomainsAsync(cancellationToken))
+                machines.Add(await DescribeAsync(domain, cancellationToken));
+            return machines;
+        });
+
+    public async Task<Machine?> FindAsync(string nameOrUuid, CancellationToken cancellationToken) =>
+        await LibvirtFailures.TranslateAsync(async () =>
+            await DomainAsync(nameOrUuid, cancellationToken) is { } domain ? await DescribeAsync(domain, cancellationToken) : null);
+
+    public Task<MachineDefinition> DefinitionAsync(Machine machine, CancellationToken cancellationToken) =>
+        LibvirtFailures.TranslateAsync(async () =>
+        {
+            var domain = await RequireAsync(machine.Uuid, cancellationToken);
+            var flags = DomainXmlFlags.Secure
+                | (await domain.IsPersistentAsync(cancellationToken) ? DomainXmlFlags.Inactive : DomainXmlFlags.None);
+            return MachineFiles.Collect(
+                await domain.GetXmlAsync(flags, cancellationToken), HostProcesses.TpmFolder(machine.Uuid) ?? TpmFolder(machine.Uuid));
+        });
+
+    public Task<IReadOnlySet<string>> CheckpointsAsync(Machine machine, CancellationToken cancellationToken) =>
+        LibvirtFailures.TranslateAsync<IReadOnlySet<string>>(async () =>
+        {
+            var domain = await RequireAsync(machine.Uuid, cancellationToken);
+            return (await domain.ListCheckpointsAsync(cancellationToken)).ToHashSet(StringComparer.Ordinal);
+        });
+
+    public Task<IFrozenPoint> FreezeAsync(FreezeRequest request, CancellationToken cancellationToken) =>
+        LibvirtFailures.TranslateAsync(async () =>
+        {
+            var domain = await RequireAsync(request.Machine.Uuid, cancellationToken);
+            return await LibvirtFreeze.BeginAsync(_connection, domain, request, cancellationToken);
+        });
+
+    public Task DeleteCheckpointAsync(string machineUuid, string checkpoint, CancellationToken cancellationToken) =>
+        LibvirtFailures.TranslateAsync(async () =>
+        {
+            if (await DomainAsync(machineUuid, cancellationToken) is { } domain)
+                await CheckpointRemoval.RemoveAsync(domain, checkpoint, cancellationToken);
+        });
+
+    public async Task<bool> ThawAsync(string machineUuid, TimeSpan limit, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await _connection.ReopenAsync(ReopenPatience, cancellationToken);
+            if (await DomainAsync(machineUuid, cancellationToken) is not { } domain)
+                return true;
+            if (!(await domain.GetStatusAsync(cancellationToken)).IsActive)
+                return true;
+            return await GuestFreeze.TryThawAsync(domain, limit, cancellationToken);
+        }
+        catch (LibvirtException)
+        {
+            return false;
+        }
+    }
+
+    public Task EndJobAsync(string machineUuid, string folder, CancellationToken cancellationToken) =>
+        LibvirtFailures.TranslateAsync(async () =>
+        {
+            await _connection.ReopenAsync(ReopenPatience, cancellationToken);
+            if (await DomainAsync(machineUuid, cancellationToken) is not { } domain)
+                return;
+            if (!(await domain.GetStatusAsync(cancellationToken)).IsActive)
+                return;
+            if (await BackupJob.IsOursAsync(domain, RunFolder.Socket(folder), cancellationToken))
+                await BackupJob.EndAsync(domain, cancellationToken);
+        });
+
+    public Task<string> DefineAsync(string xml, CancellationToken cancellationToken) =>
+        LibvirtFailures.TranslateAsync(async () =>
+            (await _connection.DefineDomainAsync(xml, validate: true, cancellationToken)).Uuid.ToString("d"));
+
+    public Task StartAsync(string machineUuid, CancellationToken cancellationToken) =>
+        LibvirtFailures.TranslateAsync(async () =>
+            await (await RequireAsync(machineUuid, cancellationToken)).StartAsync(cancellationToken: cancellationToken));
+
+    public string TpmFolder(string machineUuid) => MachineFiles.TpmFolder(_connection.Uri, machineUuid);
+
+    public ValueTask DisposeAsync() => _connection.DisposeAsync();
+
+    private async Task<Domain> RequireAsync(string uuid, CancellationToken cancellationToken) =>
+        await DomainAsync(uuid, cancellationToken)
+        ?? throw EngineException.Failed($"Machine '{uuid}' is not known to the hypervisor any more.");
+
+    private async Task<Domain?> DomainAsync(string nameOrUuid, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await _connection.GetDomainAsync(nameOrUuid, cancellationToken);
+        }
+        catch (LibvirtNotFoundException)
+        {
+            // A UUID is looked up second: a machine may be called anything.
+        }
+
+        if (!Guid.TryParse(nameOrUuid, out var uuid))
+            return null;
+        try
+        {
+            return await _connection.GetDomainAsync(uuid, cancellationToken);
+        }
+        catch (LibvirtNotFoundException)
+        {
+            return null;
+        }
+    }
+
+    private async Task<Machine> DescribeAsync(Domain domain, CancellationToken cancellationToken)
+    {
+        var status = await domain.GetStatusAsync(cancellationToken);
+        var description = DomainDescription.Parse(await domain.GetXmlAsync(cancellationToken: cancellationToken));
+        var nodes = status.IsActive
+            ? BlockNodes.Parse(await domain.QemuMonitorCommandAsync(BlockNodes.Query, cancellationToken: cancellationToken))
+            : new Dictionary<string, BlockNode>(StringComparer.Ordinal);
+        var disks = new List<MachineDisk>();
+        var left = new List<UnprotectedDisk>();
+        foreach (var disk in description.Disks)
+        {
+            if (DiskProtection.WhyNot(disk) is { } reason)
+                left.Add(new UnprotectedDisk(disk.Target, reason));
+            else if (await TryDescribeAsync(domain, disk, nodes.GetValueOrDefault(disk.Alias ?? ""), cancellationToken) is { } found)
+                disks.Add(found);
+            else
+                left.Add(new UnprotectedDisk(disk.Target, "its image cannot be opened"));
+        }
+
+        return new Machine
+        {
+            Name = domain.Name,
+            Uuid = domain.Uuid.ToString("d"),
+            Host = _host,
+            State = !status.IsActive ? MachineState.Off
+                : status.State == DomainState.Paused ? MachineState.Paused : MachineState.Running,
+            Disks = disks,
+            NotProtected = left,
+            AgentConnected = description.IsAgentConnected,
+            JobActive = description.Disks.Any(disk => disk.HasMirror)
+                || (status.IsActive && (await domain.GetJobStatsAsync(cancellationToken: cancellationToken)).IsActive),
+        };
+    }
+
+    private static async Task<MachineDisk?> TryDescribeAsync(
+        Domain domain, DiskDescription disk, BlockNode? node, CancellationToken cancellationToken)
+    {
+        long size;
+        try
+        {
+            size = (await domain.GetBlockInfoAsync(disk.Target, cancellationToken)).Capacity;
+        }
+        catch (LibvirtException e) when (e is not LibvirtConnectionException)
+        {
+            return null;
+        }
+
+        var path = node?.File ?? (disk.Source.Kind is DiskSourceKind.File or DiskSourceKind.Block ? disk.Source.Path : null);
+        return new MachineDisk
+        {
+            Name = disk.Target,
+            Kind = disk.Source.Kind switch
+            {
+                DiskSourceKind.Block => "block",
+                DiskSourceKind.Network => "network",
+                _ => "file",
+            },
+            Format = disk.Format ?? "raw",
+            Path = path ?? disk.Source.Path,
+            Serial = disk.Serial,
+            Size = size,
+            Identity = path is null ? null : ImageIdentity.Read(path),
+            Untrackable = DiskProtection.WhyUntracked(disk, node?.Compat),
+            Bitmaps = node?.Bitmaps ?? new Dictionary<string, BitmapHealth>(StringComparer.Ordinal),
+        };
+    }
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+namespace Tidemark.Engine.Machines;
+
+/// <summary>A virtual machine as a backup sees it, read at one moment.</summary>
+public sealed record Machine
+{
+    public required string Name { get; init; }
+
+    /// <summary>The machine's identity in a repository, lower case with dashes.</summary>
+    public required string Uuid { get; init; }
+
+    /// <summary>Name of the host it was seen on.</summary>
+    public required string Host { get; init; }
+
+    public required MachineState State { get; init; }
+
+    /// <summary>Disks that can be protected.</summary>
+    public required IReadOnlyList<MachineDisk> Disks { get; init; }
+
+    /// <summary>Disks that cannot, each with the reason.</summary>
+    public required IReadOnlyList<UnprotectedDisk> NotProtected { get; init; }
+
+    /// <summary>The guest has an agent and it is connected.</summary>
+    public required bool AgentConnected { get; init; }
+
+    /// <summary>A job of the hypervisor is active on it (backup, migration, …).</summary>
+    public required bool JobActive { get; init; }
+}
+
+public enum MachineState
+{
+    Running,
+    Paused,
+    Off,
+}
+
+/// <summary>A disk that can be protected.</summary>
+public sealed record MachineDisk
+{
+    /// <summary>Its target on the machine's bus, such as <c>vda</c>; unique in the machine.</summary>
+    public required string Name { get; init; }
+
+    /// <summary><c>file</c>, <c>block</c> or <c>network</c>.</summary>
+    public required string Kind { get; init; }
+
+    /// <summary>The image's format, such as <c>qcow2</c>.</summary>
+    public required string Format { get; init; }
+
+    /// <summary>Where the image lies, for people; null for network disks.</summary>
+    public required string? Path { get; init; }
+
+    public required string? Serial { get; init; }
+
+    /// <summary>Virtual size in bytes.</summary>
+    public required long Size { get; init; }
+
+    /// <summary>Which image this is; null where it cannot be told.</summary>
+    public required ImageIdentity? Identity { get; init; }
+
+    /// <summary>Why no bitmap can be kept on this disk; null when one can.</summary>
+    public required string? Untrackable { get; init; }
+
+    /// <summary>The bitmaps of the running machine, by name.</summary>
+    public required IReadOnlyDictionary<string, BitmapHealth> Bitmaps { get; init; }
+}
+
+public enum BitmapHealth
+{
+    /// <summary>Persistent, recording and consistent on the disk's top image.</summary>
+    Recording,
+
+    /// <summary>There, but it has not seen every write.</summary>
+    Broken,
+}
+
+/// <summary>A disk that is left out of backups, and why.</summary>
+public sealed record UnprotectedDisk(string Name, string Reason);

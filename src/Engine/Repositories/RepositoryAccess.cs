@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+namespace Tidemark.Engine.Repositories;
+
+/// <summary>What opens a repository: a password, or the path of a key file; neither for one without encryption.</summary>
+public sealed record RepositoryAccess(string? Password, string? KeyFile);
+
+/// <summary>How a run ended, seen from outside.</summary>
+public enum RunFate
+{
+    /// <summary>Its restore point exists.</summary>
+    Committed,
+
+    /// <summary>It can never commit.</summary>
+    Revoked,
+
+    /// <summary>The store does not answer.</summary>
+    Unknown,
+}

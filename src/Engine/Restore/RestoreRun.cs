@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+using Tidemark.Blocks;
+using Tidemark.Engine.Machines;
+using Tidemark.Engine.Points;
+using Tidemark.Engine.Repositories;
+using Tidemark.Engine.Restore.Targets;
+using Tidemark.Engine.Runs;
+using Tidemark.Storage;
+
+namespace Tidemark.Engine.Restore;
+
+/// <summary>
+/// Restores a point: check everything first, then per disk write → flush → read back → compare roots → put in place, then
+/// define. A disk counts only when what the target gives back has the restore point's tree root.
+/// </summary>
+public sealed class RestoreRun
+{
+    private readonly Repository _repository;
+    private readonly RestorePoint _point;
+    private readonly RestoreOptions _options;
+    private readonly Action<RunEvent> _observer;
+
+    private RestoreRun(Repository repository, RestorePoint point, RestoreOptions options, Action<RunEvent> observer)
+    {
+        _repository = repository;
+        _point = point;
+        _options = options;
+        _observer = observer;
+    }
+
+    /// <param name="repository">Where the point is.</param>
+    /// <param name="hypervisor">Where to define the machine; needed only for that.</param>
+    /// <param name="chosen">The point.</param>
+    /// <param name="options">What the user chose.</param>
+    /// <param name="observer">Told how far it is.</param>
+    /// <param name="cancellationToken">Ends it; targets that are not finished are removed.</param>
+    /// <exception cref="EngineException">Not everything was restored and proved; the message says what is left.</exception>
+    public static async Task<RestoreResult> RunAsync(
+        RepositorySession repository,
+        IHypervisor? hypervisor,
+        PointInfo chosen,
+        RestoreOptions options,
+        Action<RunEvent> observer,
+        CancellationToken cancellationToken)
+    {
+        try
+        {
+            var point = await repository.FindAsync(chosen, cancellationToken);
+            var run = new RestoreRun(repository.Repository, point, options, observer);
+            await using var reading = await repository.Repository.BeginReadAsync(point, cancellationToken);
+            return await run.ExecuteAsync(hypervisor, chosen, cancellationToken);
+        }
+        catch (Exception e) when (e is not (EngineException or OperationCanceledException))
+        {
+            throw Failures.Translate(e);
+        }
+    }
+
+    private async Task<RestoreResult> ExecuteAsync(IHypervisor? hypervisor, PointInfo chosen, CancellationToken cancellationToken)
+    {
+        var targets = TargetChoice.Choose(chosen, _options);
+        try
+        {
+            foreach (var target in targets)
+                await target.Target.CheckAsync(target.Disk.Size, _options.Force, cancellationToken);
+            var definer = _options.Define ? await PrepareDefinitionAsync(hypervisor!, targets, cancellationToken) : null;
+            var results = new List<RestoredDiskResult>();
+            foreach (var target in targets)
+                results.Add(await RestoreDiskAsync(target, cancellationToken));
+            foreach (var target in targets)
+                await target.Target.KeepAsync(cancellationToken);
+            if (definer is null)
+                return new RestoreResult(chosen.Id, results, null, false, []);
+            await definer.DefineAsync(cancellationToken);
+            if (_options.Start)
+                await hypervisor!.StartAsync(definer.Uuid, cancellationToken);
+            return new RestoreResult(chosen.Id, results, definer.Name, _options.Start, definer.Notes);
+        }
+        finally
+        {
+            foreach (var target in targets)
+                await target.DisposeAsync();
+        }
+    }
+
+    private async Task<MachineDefiner> PrepareDefinitionAsync(
+        IHypervisor hypervisor, IReadOnlyList<DiskTarget> targets, CancellationToken cancellationToken)
+    {
+        if (_point.DomainXml is not { } xml)
+            throw EngineException.Failed($"Restore point '{_point.ShortId}' holds no machine definition.");
+        if (targets.FirstOrDefault(target => target.InDefinition is null) is { } nbd)
+            throw EngineException.Usage($"Disk '{nbd.Disk.Name}' goes to '{nbd.Target.Display}', which a defined machine cannot use.");
+        var files = new List<StoredFile>();
+        foreach (var file in _point.Files)
+        {
+            var parts = file.Name.Split('/', 2);
+            files.Add(new StoredFile(parts[0], parts[^1], await _repository.ReadFileAsync(file, cancellationToken)));
+        }
+
+        return await MachineDefiner.PrepareAsync(
+            hypervisor,
+            xml,
+            (_point.Name, Guid.Parse(_point.Uuid)),
+            files,
+            targets.ToDictionary(target => target.Disk.Name, target => target.InDefinition!, StringComparer.Ordinal),
+            _options,
+            cancellationToken);
+    }
+
+    private async Task<RestoredDiskResult> RestoreDiskAsync(DiskTarget target, CancellationToken cancellationToken)
+    {
+        var disk = _point.Disk(target.Disk.Name);
+        var written = await WriteAsync(disk, target.Target, cancellationToken);
+        var source = await target.Target.ReadBackAsync(cancellationToken);
+        var root = await _repository.RootOfAsync(new Sized(source, disk.Size), disk.ChunkLog2, null, cancellationToken);
+        if (root != disk.Tree.Root || source.Size < disk.Size)
+        {
+            throw EngineException.Failed(
+                $"Target '{target.Target.Display}' does not give back what was written to it: disk '{disk.Name}' of restore point "
+                + $"'{_point.ShortId}' has the root '{disk.Root}', the target '{root}'. The target or its storage loses writes.");
+        }
+
+        return new RestoredDiskResult(disk.Name, target.Target.Display, written, Verified: true);
+    }
+
+    private async Task<long> WriteAsync(PointDisk disk, RestoreTarget target, CancellationToken cancellationToken)
+    {
+        var open = await target.OpenAsync(disk.Size, cancellationToken);
+        await using var reader = _repository.OpenDisk(disk);
+        if (!target.StartsZero)
+            await ZeroHolesAsync(reader, open, cancellationToken);
+        long written = 0;
+        await reader.ReadAllAsync(
+            async (offset, content, token) =>
+            {
+                await open.WriteAsync(offset, content, token);
+                var done = Interlocked.Add(ref written, content.Length);
+                _observer(new DiskProgress(_point.Name, disk.Name, done, Math.Max(done, disk.Size)));
+            },
+            cancellationToken);
+        await open.FlushAsync(cancellationToken);
+        _observer(new DiskProgress(_point.Name, disk.Name, disk.Size, disk.Size));
+        return written;
+    }
+
+    // What is a hole in the point may be old data on a device: it must become zero there.
+    private static async Task ZeroHolesAsync(DiskReader reader, IBlockTarget target, CancellationToken cancellationToken)
+    {
+        await foreach (var extent in reader.ExtentsAsync(new ByteRange(0, reader.Size), cancellationToken))
+        {
+            if (extent.Kind == ExtentKind.Zero)
+                await target.ZeroAsync(extent.Range, cancellationToken);
+        }
+    }
+
+    // The disk's part of a target that may be larger. Its owner disposes the target.
+    private sealed class Sized(IBlockSource source, long size) : IBlockSource
+    {
+        public long Size => Math.Min(size, source.Size);
+
+        public ValueTask ReadAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken) =>
+            source.ReadAsync(offset, buffer, cancellationToken);
+
+        public IAsyncEnumerable<Extent> ExtentsAsync(ByteRange range, CancellationToken cancellationToken) =>
+            source.ExtentsAsync(range, cancellationToken);
+
+        public ValueTask DisposeAsync() => ValueTask.CompletedTask;
+    }
+}

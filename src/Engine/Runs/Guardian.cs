@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.Runtime.InteropServices;
+using Tidemark.Engine.Machines;
+
+namespace Tidemark.Engine.Runs;
+
+/// <summary>
+/// The guardian's own process. It outlives the worker: when the pipe ends without <see cref="GuardianSignal.Done"/> it takes
+/// the machine's lock, thaws the guest, puts the tombstone, ends the job and removes what is left. A freeze that lasts too
+/// long under a living worker is thawed too: a guest is never held for longer than <see cref="LongestFreeze"/>.
+/// </summary>
+public sealed class Guardian
+{
+    /// <summary>The longest a guest may be held, whatever the worker does: its own limits are 30 s each for freeze and begin.</summary>
+    private static readonly TimeSpan LongestFreeze = TimeSpan.FromSeconds(70);
+
+    /// <summary>QEMU drops a client that does not negotiate after 10 s; ending the job before that could hang it for good.</summary>
+    private static readonly TimeSpan NegotiationLimit = TimeSpan.FromSeconds(11);
+
+    private static readonly TimeSpan KeepTrying = TimeSpan.FromMinutes(30);
+    private static readonly TimeSpan ThawInterval = TimeSpan.FromSeconds(3);
+
+    private readonly HostFolders _folders;
+    private readonly Journal _journal;
+    private readonly JournalEntry _entry;
+    private readonly Func<string?, CancellationToken, Task<IHypervisor>> _connect;
+    private bool _mayBeFrozen;
+    private bool _connecting;
+    private bool _done;
+
+    private Guardian(HostFolders folders, JournalEntry entry, Func<string?, CancellationToken, Task<IHypervisor>> connect)
+    {
+        _folders = folders;
+        _journal = new Journal(folders);
+        _entry = entry;
+        _connect = connect;
+    }
+
+    /// <summary>Runs until the worker is done or its leftovers are gone. Signals that end a worker do not end it.</summary>
+    /// <param name="journalFile">The journal entry of the run to watch.</param>
+    /// <param name="folders">Where journal and locks are.</param>
+    /// <param name="fromWorker">The worker's signals, a word a line.</param>
+    /// <param name="toWorker">Told when the guardian is ready.</param>
+    /// <param name="connect">Opens the hypervisor of the entry.</param>
+    public static async Task RunAsync(
+        string journalFile,
+        HostFolders folders,
+        TextReader fromWorker,
+        TextWriter toWorker,
+        Func<string?, CancellationToken, Task<IHypervisor>> connect)
+    {
+        using var interrupt = Ignore(PosixSignal.SIGINT);
+        using var hangup = Ignore(PosixSignal.SIGHUP);
+        using var terminate = Ignore(PosixSignal.SIGTERM);
+        using var quit = Ignore(PosixSignal.SIGQUIT);
+        var run = Guid.ParseExact(Path.GetFileNameWithoutExtension(journalFile), "n");
+        var entry = await new Journal(folders).ReadAsync(run, CancellationToken.None)
+            ?? throw EngineException.Failed($"There is no journal entry '{journalFile}' to guard.");
+        var guardian = new Guardian(folders, entry, connect);
+        var hypervisor = await connect(entry.Connect, CancellationToken.None);
+        try
+        {
+            await toWorker.WriteLineAsync(nameof(GuardianSignal.Ready));
+            await toWorker.FlushAsync();
+            await guardian.WatchAsync(fromWorker, hypervisor);
+        }
+        finally
+        {
+            await hypervisor.DisposeAsync();
+        }
+
+        await guardian.FinishAsync();
+    }
+
+    private async Task WatchAsync(TextReader fromWorker, IHypervisor hypervisor)
+    {
+        var overdue = Task.Delay(Timeout.InfiniteTimeSpan);
+        var line = fromWorker.ReadLineAsync();
+        while (true)
+        {
+            if (await Task.WhenAny(line, overdue) == overdue)
+            {
+                await hypervisor.ThawAsync(_entry.MachineUuid, ThawInterval, CancellationToken.None);
+                overdue = Task.Delay(_mayBeFrozen ? ThawInterval : Timeout.InfiniteTimeSpan);
+                continue;
+            }
+
+            if (await line is not { } word)
+                return;
+            Hear(Enum.Parse<GuardianSignal>(word));
+            overdue = Task.Delay(_mayBeFrozen ? LongestFreeze : Timeout.InfiniteTimeSpan);
+            line = fromWorker.ReadLineAsync();
+        }
+    }
+
+    private void Hear(GuardianSignal signal)
+    {
+        _mayBeFrozen = signal switch
+        {
+            GuardianSignal.MayBeFrozen => true,
+            GuardianSignal.Thawed => false,
+            _ => _mayBeFrozen,
+        };
+        _connecting = signal == GuardianSignal.Connecting;
+        _done |= signal == GuardianSignal.Done;
+    }
+
+    // The worker is dead or done. Another run may start at any moment, so all that follows is under the machine's lock.
+    private async Task FinishAsync()
+    {
+        var died = DateTimeOffset.UtcNow;
+        var patience = KeepTrying;
+        for (var started = DateTimeOffset.UtcNow; DateTimeOffset.UtcNow - started < patience;)
+        {
+            if (await TryFinishAsync(died))
+                return;
+            await Task.Delay(ThawInterval);
+        }
+    }
+
+    // True when nothing is left to do.
+    private async Task<bool> TryFinishAsync(DateTimeOffset died)
+    {
+        using var machineLock = await MachineLock.TryTakeAsync(_folders, _entry.MachineUuid, TimeSpan.Zero, CancellationToken.None);
+        if (machineLock is null)
+            return await _journal.ReadAsync(_entry.Run, CancellationToken.None) is null;
+        if (await _journal.ReadAsync(_entry.Run, CancellationToken.None) is not { } entry)
+            return true;
+        try
+        {
+            await using var hypervisor = await _connect(entry.Connect, CancellationToken.None);
+            var recovery = new Recovery(hypervisor, _journal);
+            var wait = _connecting && !_done ? died + NegotiationLimit - DateTimeOffset.UtcNow : TimeSpan.Zero;
+            return await recovery.CleanAsync(entry, wait > TimeSpan.Zero ? wait : TimeSpan.Zero, CancellationToken.None);
+        }
+        catch (EngineException)
+        {
+            // The hypervisor is away (its daemon restarts, say): the guest may still need us.
+            return false;
+        }
+    }
+
+    private static PosixSignalRegistration Ignore(PosixSignal signal) =>
+        PosixSignalRegistration.Create(signal, context => context.Cancel = true);
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+using Tidemark.Engine.Machines;
+using Tidemark.Engine.Repositories;
+
+namespace Tidemark.Engine.Runs;
+
+/// <summary>
+/// Puts right what a dead run left on a machine. The caller holds the machine's lock, so the run is dead for certain. Order:
+/// thaw, since a guest waits; then the tombstone, since nothing else may be touched while the run could still count as
+/// committed; then the job, the checkpoint of a run that is revoked, the folder, and last the journal entry.
+/// Every step may be done again: a crash in here is cleaned by the next one.
+/// </summary>
+internal sealed class Recovery(IHypervisor hypervisor, Journal journal)
+{
+    private static readonly TimeSpan ThawLimit = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan FenceLimit = TimeSpan.FromSeconds(15);
+
+    /// <summary>Cleans after all dead runs of a machine; returns what was found, one sentence each.</summary>
+    public async Task<IReadOnlyList<string>> CleanMachineAsync(string machineUuid, CancellationToken cancellationToken)
+    {
+        var found = new List<string>();
+        foreach (var entry in await journal.OfMachineAsync(machineUuid, cancellationToken))
+        {
+            var clean = await CleanAsync(entry, TimeSpan.Zero, cancellationToken);
+            if (!entry.ThawOwed)
+                found.Add($"An earlier run ({entry.Run:n}) died; {(clean ? "it was cleaned up" : "its clean-up is not complete yet")}.");
+            else if (!clean)
+                found.Add("The guest's agent does not answer, and a freeze sent to it earlier may still take effect.");
+        }
+
+        return found;
+    }
+
+    /// <summary>Cleans after one run; false when something remains for a later try.</summary>
+    /// <param name="entry">What the run may have left.</param>
+    /// <param name="beforeEnd">Time to wait before its backup job is ended.</param>
+    /// <param name="cancellationToken">Ends the clean-up between steps.</param>
+    public async Task<bool> CleanAsync(JournalEntry entry, TimeSpan beforeEnd, CancellationToken cancellationToken)
+    {
+        var thawed = !entry.MayFreeze || await hypervisor.ThawAsync(entry.MachineUuid, ThawLimit, cancellationToken);
+        if (entry.ThawOwed)
+        {
+            if (thawed)
+                journal.Remove(entry.Run);
+            return thawed;
+        }
+
+        var fence = await FenceAsync(entry, cancellationToken);
+        if (beforeEnd > TimeSpan.Zero)
+            await Task.Delay(beforeEnd, cancellationToken);
+        await hypervisor.EndJobAsync(entry.MachineUuid, entry.Folder, cancellationToken);
+        if (fence == RunFate.Unknown)
+            return false;
+        if (fence == RunFate.Revoked && entry.Checkpoint is { } checkpoint)
+            await hypervisor.DeleteCheckpointAsync(entry.MachineUuid, checkpoint, cancellationToken);
+        RunFolder.Remove(entry.Folder);
+        if (thawed)
+            journal.Remove(entry.Run);
+        else
+            await journal.WriteAsync(entry with { ThawOwed = true }, cancellationToken);
+        return thawed;
+    }
+
+    private static async Task<RunFate> FenceAsync(JournalEntry entry, CancellationToken cancellationToken)
+    {
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        limit.CancelAfter(FenceLimit);
+        try
+        {
+            return await RepositorySession.FenceAsync(entry.Repository, entry.MachineUuid, entry.Run, limit.Token);
+        }
+        catch (Exception e) when (!cancellationToken.IsCancellationRequested && e is EngineException or OperationCanceledException)
+        {
+            return RunFate.Unknown;
+        }
+    }
+}

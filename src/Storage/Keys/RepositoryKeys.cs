@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.Security.Cryptography;
+using System.Text;
+
+namespace Tidemark.Storage;
+
+/// <summary>
+/// The subkeys of docs/format.md section 4 and what is computed with them: ids, and the key of each blob and sealed object.
+/// Immutable; safe from any thread.
+/// </summary>
+internal sealed class RepositoryKeys
+{
+    public const int KeySize = 32;
+    private static readonly byte[] BlobInfo = "tdm1/blob"u8.ToArray();
+    private static readonly byte[] ObjectInfo = "tdm1/obj"u8.ToArray();
+    private readonly byte[] _chunkId;
+    private readonly byte[] _nodeId;
+    private readonly byte[] _data;
+    private readonly byte[] _meta;
+    private readonly byte[] _config;
+
+    public RepositoryKeys(ReadOnlySpan<byte> master, Guid repository, bool encrypted)
+    {
+        RepositoryBytes = repository.ToByteArray(bigEndian: true);
+        IsEncrypted = encrypted;
+        _chunkId = Derive(master, "chunk-id");
+        _nodeId = Derive(master, "node-id");
+        _data = Derive(master, "data");
+        _meta = Derive(master, "meta");
+        _config = Derive(master, "conf");
+    }
+
+    public bool IsEncrypted { get; }
+
+    /// <summary>The repository id's 16 bytes.</summary>
+    public byte[] RepositoryBytes { get; }
+
+    /// <summary>Id of a whole, padded chunk.</summary>
+    public BlobId ChunkId(ReadOnlySpan<byte> chunk) => Hash(_chunkId, chunk);
+
+    /// <summary>Id of a node's identity bytes, or of a pack's contents.</summary>
+    public BlobId NodeId(ReadOnlySpan<byte> identity) => Hash(_nodeId, identity);
+
+    public void ConfigMac(ReadOnlySpan<byte> line, Span<byte> mac) => HMACSHA256.HashData(_config, line, mac);
+
+    /// <summary>The key that seals one blob: HKDF-Expand to one block, which is a single HMAC.</summary>
+    public void BlobKey(BlobKind kind, in BlobId id, Span<byte> key)
+    {
+        Span<byte> info = stackalloc byte[BlobInfo.Length + BlobId.Size + 1];
+        BlobInfo.CopyTo(info);
+        BlobId.AsSpan(in id).CopyTo(info[BlobInfo.Length..]);
+        info[^1] = 1;
+        HMACSHA256.HashData(kind == BlobKind.Chunk ? _data : _meta, info, key);
+    }
+
+    /// <summary>The key that seals the object at <paramref name="path"/>.</summary>
+    public void ObjectKey(string path, Span<byte> key)
+    {
+        byte[] info = [.. ObjectInfo, .. Encoding.UTF8.GetBytes(path)];
+        HKDF.Expand(HashAlgorithmName.SHA256, _meta, key, info);
+    }
+
+    private static BlobId Hash(byte[] key, ReadOnlySpan<byte> bytes)
+    {
+        BlobId id = default;
+        HMACSHA256.HashData(key, bytes, id);
+        return id;
+    }
+
+    private byte[] Derive(ReadOnlySpan<byte> master, string purpose)
+    {
+        var key = new byte[KeySize];
+        HKDF.DeriveKey(HashAlgorithmName.SHA256, master, key, RepositoryBytes, Encoding.UTF8.GetBytes("tdm1/" + purpose));
+        return key;
+    }
+}

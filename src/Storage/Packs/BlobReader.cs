@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.Buffers;
+
+namespace Tidemark.Storage;
+
+/// <summary>
+/// Reads blobs and proves them (I7): by the hint first, else where the index says (I9). Safe from any thread; owns nothing but the index
+/// it loads when a hint fails.
+/// </summary>
+internal sealed class BlobReader(RepositoryContext context) : IDisposable
+{
+    private readonly Lock _gate = new();
+    private Task<RepositoryIndex>? _index;
+
+    /// <summary>Fills <paramref name="chunk"/>, which has the chunk's size, from the repository.</summary>
+    /// <exception cref="RepositoryDamagedException">No place has these bytes.</exception>
+    public async ValueTask ReadChunkAsync(BlobId id, BlobLocation hint, Memory<byte> chunk, CancellationToken cancellationToken)
+    {
+        if (await TryReadChunkAsync(id, hint, chunk, cancellationToken))
+            return;
+        var other = await LookUpAsync(id, cancellationToken);
+        if (other.IsKnown && other != hint && await TryReadChunkAsync(id, other, chunk, cancellationToken))
+            return;
+        throw await DamageAsync(id, "chunk", other.IsKnown ? other : hint, cancellationToken);
+    }
+
+    /// <summary>A node of a tree, from the cache or the repository.</summary>
+    /// <exception cref="RepositoryDamagedException">No place has this node.</exception>
+    public async ValueTask<TreeNode> ReadNodeAsync(BlobId id, BlobLocation hint, int level, int chunkLog2, CancellationToken cancellationToken)
+    {
+        if (context.Nodes.Find(id) is { } cached && cached.Level == level)
+            return cached;
+        var node = await TryReadNodeAsync(id, hint, level, chunkLog2, cancellationToken);
+        if (node is null)
+        {
+            var other = await LookUpAsync(id, cancellationToken);
+            if (other.IsKnown && other != hint)
+                node = await TryReadNodeAsync(id, other, level, chunkLog2, cancellationToken);
+            if (node is null)
+                throw await DamageAsync(id, "node", other.IsKnown ? other : hint, cancellationToken);
+        }
+
+        context.Nodes.Add(id, node);
+        return node;
+    }
+
+    /// <summary>Opens a chunk's blob that was already read; false when it is not that chunk.</summary>
+    public bool TryOpenChunk(in BlobId id, ReadOnlySpan<byte> blob, Span<byte> chunk)
+    {
+        var scratch = ArrayPool<byte>.Shared.Rent(blob.Length);
+        try
+        {
+            using var codec = context.Codecs.Rent();
+            return BlobSealer.TryOpen(context.Keys, codec.Codec, BlobKind.Chunk, in id, blob, scratch, chunk) == chunk.Length
+                && context.Keys.ChunkId(chunk) == id;
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(scratch);
+        }
+    }
+
+    public async ValueTask<bool> TryReadChunkAsync(BlobId id, BlobLocation location, Memory<byte> chunk, CancellationToken cancellationToken)
+    {
+        if (!location.IsKnown || location.Length > BlobSealer.Overhead + chunk.Length)
+            return false;
+        var blob = ArrayPool<byte>.Shared.Rent((int)location.Length);
+        try
+        {
+            return await TryFetchAsync(location, blob, cancellationToken)
+                && TryOpenChunk(id, blob.AsSpan(0, (int)location.Length), chunk.Span);
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(blob);
+        }
+    }
+
+    /// <summary>Where the index says a blob lies; loads the index on first use.</summary>
+    public async ValueTask<BlobLocation> LookUpAsync(BlobId id, CancellationToken cancellationToken)
+    {
+        var index = await IndexAsync(cancellationToken);
+        return index.Find(id) is { } found ? new BlobLocation(found.Pack.Name, found.Entry.Offset, found.Entry.Length) : default;
+    }
+
+    public void Dispose()
+    {
+        if (_index is { IsCompletedSuccessfully: true } index)
+            index.GetAwaiter().GetResult().Dispose();
+    }
+
+    /// <summary>The index of everything committed, loaded once.</summary>
+    public Task<RepositoryIndex> IndexAsync(CancellationToken cancellationToken)
+    {
+        lock (_gate)
+            _index = _index is null or { IsFaulted: true } ? LoadAsync() : _index;
+        return _index.WaitAsync(cancellationToken);
+    }
+
+    private async Task<RepositoryIndex> LoadAsync()
+    {
+        var index = new RepositoryIndex(context, await IndexListing.ReadAsync(context, forWriting: false, CancellationToken.None));
+        await index.EnsureLoadedAsync(CancellationToken.None);
+        return index;
+    }
+
+    private async ValueTask<TreeNode?> TryReadNodeAsync(
+        BlobId id, BlobLocation location, int level, int chunkLog2, CancellationToken cancellationToken)
+    {
+        if (!location.IsKnown || location.Length > BlobSealer.Overhead + TreeNode.MaxSize)
+            return null;
+        var blob = ArrayPool<byte>.Shared.Rent((int)location.Length);
+        try
+        {
+            return await TryFetchAsync(location, blob, cancellationToken)
+                ? OpenNode(id, location, blob.AsSpan(0, (int)location.Length), level, chunkLog2)
+                : null;
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(blob);
+        }
+    }
+
+    private TreeNode? OpenNode(in BlobId id, BlobLocation location, ReadOnlySpan<byte> blob, int level, int chunkLog2)
+    {
+        Span<byte> plain = stackalloc byte[TreeNode.MaxSize];
+        Span<byte> scratch = stackalloc byte[TreeNode.MaxSize];
+        using var codec = context.Codecs.Rent();
+        var length = BlobSealer.TryOpen(context.Keys, codec.Codec, BlobKind.Node, in id, blob, scratch, plain);
+        if (length < 0)
+            return null;
+        var node = TreeNode.TryRead(plain[..length], level, chunkLog2, location.Pack, out var identity);
+        return node is not null && context.Keys.NodeId(plain[..identity]) == id ? node : null;
+    }
+
+    private async ValueTask<bool> TryFetchAsync(BlobLocation location, byte[] blob, CancellationToken cancellationToken)
+    {
+        try
+        {
+            var target = blob.AsMemory(0, (int)location.Length);
+            return await context.Store.ReadAsync(location.Pack!.Key, location.Offset, target, cancellationToken) == target.Length;
+        }
+        catch (ObjectMissingException)
+        {
+            return false;
+        }
+    }
+
+    private async Task<RepositoryDamagedException> DamageAsync(BlobId id, string what, BlobLocation location, CancellationToken cancellationToken)
+    {
+        if (!location.IsKnown)
+            return new RepositoryDamagedException("index/", $"the place of {what} '{id}'", "none");
+        var info = await context.Store.HeadAsync(location.Pack!.Key, cancellationToken);
+        var expected = $"{what} '{id}' at offset {location.Offset}";
+        if (info is null)
+            return new RepositoryDamagedException(location.Pack.Key, expected, "no such object");
+        return info.Value.Size < location.Offset + (long)location.Length
+            ? new RepositoryDamagedException(location.Pack.Key, expected, $"an object of {info.Value.Size} bytes")
+            : new RepositoryDamagedException(location.Pack.Key, expected, "bytes that do not open as it");
+    }
+}

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.Collections.Concurrent;
+using System.Security.Cryptography;
+using System.Text.Json;
+
+namespace Tidemark.Storage;
+
+/// <summary>The restore points found, newest first within each machine, and those that could not be read.</summary>
+public sealed record PointListing(IReadOnlyList<RestorePoint> Points, IReadOnlyList<RepositoryDamagedException> Damaged);
+
+public sealed partial class Repository
+{
+    private const int PointsAtOnce = 16;
+    private readonly ConcurrentDictionary<string, KnownPoint> _points = new(StringComparer.Ordinal);
+
+    /// <summary>
+    /// Every restore point of a machine, or of all; deleted ones and tombstones left out. By machine, newest (greatest seq) first.
+    /// </summary>
+    public async Task<PointListing> ListPointsAsync(MachineId? machine, CancellationToken cancellationToken)
+    {
+        var scope = machine is null ? "" : machine + "/";
+        var found = new List<ObjectInfo>();
+        await foreach (var info in _context.Store.ListAsync(ObjectNames.Points + scope, cancellationToken))
+        {
+            if (info.Size > 0 && ObjectNames.ParsePoint(info.Key) is { Disk: null })
+                found.Add(info);
+        }
+
+        var retired = await RetiredAsync(scope, cancellationToken);
+        var points = new ConcurrentBag<RestorePoint>();
+        var damaged = new ConcurrentBag<RepositoryDamagedException>();
+        var options = new ParallelOptions { MaxDegreeOfParallelism = PointsAtOnce, CancellationToken = cancellationToken };
+        await Parallel.ForEachAsync(found, options, async (info, token) =>
+        {
+            var suffix = info.Key[ObjectNames.Points.Length..];
+            if (retired.Contains((suffix, null)))
+                return;
+            try
+            {
+                if (await ReadPointAsync(info.Key, token) is { } known)
+                    points.Add(WithoutRetired(known.Point, suffix, retired));
+            }
+            catch (RepositoryDamagedException failure)
+            {
+                damaged.Add(failure);
+            }
+        });
+        var ordered = points.OrderBy(point => point.MachineId.Value, StringComparer.Ordinal).ThenByDescending(point => point.Seq)
+            .ThenByDescending(point => point.Id.ToString(), StringComparer.Ordinal);
+        return new PointListing([.. ordered], [.. damaged.OrderBy(failure => failure.DamagedObject, StringComparer.Ordinal)]);
+    }
+
+    /// <summary>One restore point, or null when it does not exist or was deleted.</summary>
+    /// <exception cref="RepositoryDamagedException">It can't be read.</exception>
+    public async Task<RestorePoint?> GetPointAsync(MachineId machine, RunId run, CancellationToken cancellationToken)
+    {
+        var retired = await RetiredAsync(machine + "/", cancellationToken);
+        var suffix = $"{machine}/{run}";
+        if (retired.Contains((suffix, null)) || await ReadPointAsync(ObjectNames.Point(machine, run), cancellationToken) is not { } known)
+            return null;
+        return WithoutRetired(known.Point, suffix, retired);
+    }
+
+    /// <summary>The points whose short id begins with <paramref name="prefix"/>: none, one, or several when it is too short.</summary>
+    public async Task<IReadOnlyList<RestorePoint>> FindPointsAsync(string prefix, CancellationToken cancellationToken)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(prefix);
+        var listing = await ListPointsAsync(null, cancellationToken);
+        return [.. listing.Points.Where(point => point.ShortId.StartsWith(prefix, StringComparison.OrdinalIgnoreCase))];
+    }
+
+    /// <summary>The newest point of a machine and the hash of its sealed bytes; deleted ones count, so that seq never goes back.</summary>
+    private async Task<KnownPoint?> NewestAsync(MachineId machine, CancellationToken cancellationToken)
+    {
+        KnownPoint? newest = null;
+        await foreach (var info in _context.Store.ListAsync($"{ObjectNames.Points}{machine}/", cancellationToken))
+        {
+            if (info.Size == 0 || ObjectNames.ParsePoint(info.Key) is not { Disk: null })
+                continue;
+            try
+            {
+                var known = await ReadPointAsync(info.Key, cancellationToken);
+                if (known is not null && (newest is null || IsNewer(known.Point, newest.Point)))
+                    newest = known;
+            }
+            catch (RepositoryDamagedException)
+            {
+                continue; // verify names it; a backup goes on
+            }
+        }
+
+        return newest;
+    }
+
+    private static bool IsNewer(RestorePoint left, RestorePoint right) =>
+        left.Seq > right.Seq || (left.Seq == right.Seq && string.CompareOrdinal(left.Run, right.Run) > 0);
+
+    private async Task<HashSet<(string Point, string? Disk)>> RetiredAsync(string scope, CancellationToken cancellationToken)
+    {
+        var retired = new HashSet<(string Point, string? Disk)>();
+        await foreach (var info in _context.Store.ListAsync(ObjectNames.Retired + scope, cancellationToken))
+        {
+            if (ObjectNames.ParsePoint(info.Key) is { } key)
+                retired.Add(($"{key.Machine}/{key.Run}", key.Disk));
+        }
+
+        return retired;
+    }
+
+    private static RestorePoint WithoutRetired(RestorePoint point, string suffix, HashSet<(string Point, string? Disk)> retired)
+    {
+        var left = point.Disks.Where(disk => !retired.Contains((suffix, disk.Name))).ToArray();
+        return left.Length == point.Disks.Count ? point : point with { Disks = left };
+    }
+
+    private async ValueTask<KnownPoint?> ReadPointAsync(string key, CancellationToken cancellationToken)
+    {
+        if (_points.TryGetValue(key, out var known))
+            return known;
+        var content = await _context.Store.TryReadAllAsync(key, StorageLimits.MaxSealedObject, cancellationToken);
+        if (content is null or { Length: 0 })
+            return null;
+        known = new KnownPoint(ParsePoint(key, _context.Open(key, content)), Convert.ToHexStringLower(SHA256.HashData(content)));
+        return _points.GetOrAdd(key, known);
+    }
+
+    private static RestorePoint ParsePoint(string key, byte[] plain)
+    {
+        try
+        {
+            var point = JsonSerializer.Deserialize(plain, FormatJson.Default.RestorePoint);
+            if (point is null || key != ObjectNames.Point(point.MachineId, point.Id))
+                throw new RepositoryDamagedException(key, "the restore point of that name", "another one");
+            foreach (var tree in point.Disks.Select(disk => disk.Tree).Concat(point.Files.Select(file => file.Tree)))
+                _ = tree; // reading the property checks root, depth and size
+            return point;
+        }
+        catch (Exception failure) when (failure is JsonException or FormatException)
+        {
+            throw new RepositoryDamagedException(key, "a restore point", failure.Message, failure);
+        }
+    }
+
+    private sealed record KnownPoint(RestorePoint Point, string Hash);
+}

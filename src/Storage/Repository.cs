@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json;
+using Tidemark.Blocks;
+
+namespace Tidemark.Storage;
+
+/// <summary>How a repository is made.</summary>
+public sealed record InitOptions
+{
+    /// <summary>What will open it; <see cref="Credentials.None"/> for no encryption.</summary>
+    public required Credentials Credentials { get; init; }
+
+    /// <summary>A word for people beside the key slot.</summary>
+    public string Label { get; init; } = "";
+
+    /// <summary>Rounds of PBKDF2; fewer than the default only for tests.</summary>
+    internal int Iterations { get; init; } = KeySlot.MinIterations;
+}
+
+/// <summary>How a repository is opened.</summary>
+public sealed record OpenOptions
+{
+    /// <summary>This host as a writer; by default derived from its machine id.</summary>
+    public WriterId? Writer { get; init; }
+
+    /// <summary>The clock of heartbeats and of times shown to people.</summary>
+    public TimeProvider Clock { get; init; } = TimeProvider.System;
+}
+
+/// <summary>
+/// An open repository (docs/format.md): the entry to everything in this room. Safe from any thread. Does not own the store.
+/// </summary>
+public sealed partial class Repository : IDisposable
+{
+    private const int MaxConfig = 64 << 10;
+    private const int MaxSlot = 64 << 10;
+    private readonly RepositoryContext _context;
+
+    private Repository(RepositoryContext context) => _context = context;
+
+    public Guid Id => _context.Id;
+
+    public bool IsEncrypted => _context.Keys.IsEncrypted;
+
+    /// <summary>This host among the repository's writers.</summary>
+    public WriterId Writer => _context.Writer;
+
+    /// <summary>Creates a repository in a store that holds none; the store is probed first.</summary>
+    /// <exception cref="RepositoryExistsException">There is one already, or other objects.</exception>
+    /// <exception cref="StoreUnsuitableException">The store can't keep the format's promises.</exception>
+    public static async Task<Repository> InitAsync(
+        IObjectStore store, InitOptions init, OpenOptions open, CancellationToken cancellationToken)
+    {
+        await RefuseForeignAsync(store, cancellationToken);
+        await store.ProbeAsync(cancellationToken);
+        var id = Guid.NewGuid();
+        var master = RandomNumberGenerator.GetBytes(RepositoryKeys.KeySize);
+        var encrypted = init.Credentials != Credentials.None;
+        var keys = new RepositoryKeys(master, id, encrypted);
+        if (encrypted)
+            await PutSlotAsync(store, master, id, init, open.Clock, cancellationToken);
+        var config = new ConfigDocument
+        {
+            Format = ConfigFile.CurrentFormat,
+            Id = id.ToString("N"),
+            Created = open.Clock.GetUtcNow(),
+            Encryption = encrypted ? ConfigFile.Aes : ConfigFile.NoEncryption,
+            PublicMaster = encrypted ? null : Convert.ToHexStringLower(master),
+        };
+        if (!await store.PutIfAbsentAsync(ObjectNames.Config, ConfigFile.Write(config, keys), cancellationToken))
+            throw new RepositoryExistsException($"Another repository was created in '{store.Description}' at the same time.");
+        return new Repository(new RepositoryContext(store, keys, WriterOf(open, id), id, open.Clock));
+    }
+
+    /// <summary>Opens a repository.</summary>
+    /// <exception cref="RepositoryNotFoundException">There is none.</exception>
+    /// <exception cref="FormatTooNewException">A newer program made it.</exception>
+    /// <exception cref="WrongKeyException">No slot opens with these credentials.</exception>
+    /// <exception cref="RepositoryDamagedException">Its config is damaged.</exception>
+    public static async Task<Repository> OpenAsync(
+        IObjectStore store, Credentials credentials, OpenOptions open, CancellationToken cancellationToken)
+    {
+        var content = await store.TryReadAllAsync(ObjectNames.Config, MaxConfig, cancellationToken)
+            ?? throw new RepositoryNotFoundException(store.Description);
+        var config = ConfigFile.Read(content);
+        await foreach (var feature in store.ListAsync(ObjectNames.Features, cancellationToken))
+        {
+            if (feature.Key.StartsWith(ObjectNames.Features + "read/", StringComparison.Ordinal))
+                throw new FormatTooNewException($"The repository needs '{feature.Key}' for reading, which this program does not know.");
+        }
+
+        var id = Guid.ParseExact(config.Id, "N");
+        var encrypted = config.Encryption != ConfigFile.NoEncryption;
+        var master = encrypted ? await FindMasterAsync(store, id, credentials, cancellationToken) : ParseMaster(config.PublicMaster);
+        var keys = new RepositoryKeys(master, id, encrypted);
+        ConfigFile.CheckMac(content, keys);
+        var context = new RepositoryContext(store, keys, WriterOf(open, id), id, open.Clock);
+        return new Repository(context) { _writeFeature = config.Features.Write.Count > 0 ? config.Features.Write[0] : null };
+    }
+
+    /// <summary>Opens a disk of a restore point for reading, unprotected from a collector: see <see cref="BeginReadAsync"/>.</summary>
+    public DiskReader OpenDisk(PointDisk disk) => new(_context, disk.Tree);
+
+    /// <summary>The whole content of an attachment.</summary>
+    /// <exception cref="RepositoryDamagedException">It is damaged.</exception>
+    public async Task<byte[]> ReadFileAsync(PointFile file, CancellationToken cancellationToken)
+    {
+        await using var reader = new DiskReader(_context, file.Tree);
+        var content = new byte[file.Size];
+        await reader.ReadAsync(0, content, cancellationToken);
+        return content;
+    }
+
+    /// <summary>The root that a disk's content has in this repository: equal roots, equal content (I8). Reports bytes covered.</summary>
+    public Task<BlobId> RootOfAsync(IBlockSource source, int chunkLog2, IProgress<long>? progress, CancellationToken cancellationToken) =>
+        TreeHasher.RootAsync(_context.Keys, source, new TreeShape(source.Size, chunkLog2), progress, cancellationToken);
+
+    /// <summary>Settles how a run ended; see <see cref="RunFence"/>.</summary>
+    public ValueTask<RunEnd> FenceAsync(MachineId machine, RunId run, CancellationToken cancellationToken) =>
+        RunFence.FenceAsync(_context.Store, machine, run, cancellationToken);
+
+    public void Dispose() => _context.Dispose();
+
+    private static async Task RefuseForeignAsync(IObjectStore store, CancellationToken cancellationToken)
+    {
+        if (await store.HeadAsync(ObjectNames.Config, cancellationToken) is not null)
+            throw new RepositoryExistsException($"There is a repository in '{store.Description}' already.");
+        await foreach (var info in store.ListAsync("", cancellationToken))
+        {
+            // Key slots and probes without a config are what a crashed init leaves.
+            if (!info.Key.StartsWith(ObjectNames.Keys, StringComparison.Ordinal) && !info.Key.StartsWith("probe/", StringComparison.Ordinal))
+                throw new RepositoryExistsException($"'{store.Description}' is not empty: it holds '{info.Key}'.");
+        }
+    }
+
+    private static async Task PutSlotAsync(
+        IObjectStore store, byte[] master, Guid id, InitOptions init, TimeProvider clock, CancellationToken cancellationToken)
+    {
+        var slot = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(8));
+        var content = KeySlot.Create(master, slot, id, init.Credentials, init.Label, init.Iterations, clock.GetUtcNow());
+        await store.PutIfAbsentAsync(ObjectNames.Keys + slot, content, cancellationToken);
+    }
+
+    private static async Task<byte[]> FindMasterAsync(IObjectStore store, Guid id, Credentials credentials, CancellationToken cancellationToken)
+    {
+        if (credentials == Credentials.None)
+            throw new WrongKeyException($"The repository in '{store.Description}' is encrypted; a password or key file is required.");
+        var slots = 0;
+        await foreach (var info in store.ListAsync(ObjectNames.Keys, cancellationToken))
+        {
+            if (await store.TryReadAllAsync(info, MaxSlot, cancellationToken) is not { } content)
+                continue;
+            slots++;
+            if (ParseSlot(content) is { } slot && KeySlot.TryOpen(slot, info.Key[ObjectNames.Keys.Length..], id, credentials) is { } master)
+                return master;
+        }
+
+        var what = credentials.Password is null ? "key file" : "password";
+        throw new WrongKeyException($"The {what} opens none of the {slots} key slots of the repository in '{store.Description}'.");
+    }
+
+    private static KeySlotDocument? ParseSlot(byte[] content)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize(content, FormatJson.Default.KeySlotDocument);
+        }
+        catch (JsonException)
+        {
+            return null;
+        }
+    }
+
+    private static byte[] ParseMaster(string? hex)
+    {
+        if (hex?.Length != 2 * RepositoryKeys.KeySize)
+            throw new RepositoryDamagedException(ObjectNames.Config, "a public master of 64 hex digits", $"'{hex}'");
+        return Convert.FromHexString(hex);
+    }
+
+    private static WriterId WriterOf(OpenOptions open, Guid repository)
+    {
+        const string MachineIdFile = "/etc/machine-id";
+        if (open.Writer is { } given)
+            return given;
+        var host = File.Exists(MachineIdFile) ? File.ReadAllText(MachineIdFile).Trim() : Environment.MachineName;
+        byte[] bytes = [.. "tdm1/writer"u8, .. repository.ToByteArray(bigEndian: true), .. Encoding.UTF8.GetBytes(host)];
+        return WriterId.From(SHA256.HashData(bytes));
+    }
+}

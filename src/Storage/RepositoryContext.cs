@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+namespace Tidemark.Storage;
+
+/// <summary>What every part of an open repository needs: the store, the keys, codecs. Owned by <see cref="Repository"/>.</summary>
+internal sealed record RepositoryContext(IObjectStore Store, RepositoryKeys Keys, WriterId Writer, Guid Id, TimeProvider Clock) : IDisposable
+{
+    public ZstdPool Codecs { get; } = new();
+
+    public NodeCache Nodes { get; } = new();
+
+    /// <summary>A sealed object's plain bytes, or null when there is none.</summary>
+    public async ValueTask<byte[]?> ReadSealedAsync(string key, CancellationToken cancellationToken)
+    {
+        var content = await Store.TryReadAllAsync(key, StorageLimits.MaxSealedObject, cancellationToken);
+        return content is null ? null : Open(key, content);
+    }
+
+    public byte[] Open(string key, ReadOnlySpan<byte> content)
+    {
+        using var codec = Codecs.Rent();
+        return SealedObject.Open(Keys, codec.Codec, key, content);
+    }
+
+    public byte[] Close(string key, ReadOnlySpan<byte> plain)
+    {
+        using var codec = Codecs.Rent();
+        return SealedObject.Close(Keys, codec.Codec, key, plain);
+    }
+
+    public void Dispose() => Codecs.Dispose();
+}

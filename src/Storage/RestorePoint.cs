@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.Text.Json.Serialization;
+
+namespace Tidemark.Storage;
+
+/// <summary>
+/// One machine at one instant, every disk whole, as the object points/&lt;vmid&gt;/&lt;rid&gt; holds it (docs/format.md section 8).
+/// Members this program does not know are ignored; those a writer leaves out keep their defaults.
+/// </summary>
+public sealed record RestorePoint
+{
+    public int V { get; init; } = 1;
+
+    /// <summary>The run that made it: its identity.</summary>
+    [JsonInclude]
+    internal string Run { get; init; } = "";
+
+    [JsonInclude]
+    internal string Machine { get; init; } = "";
+
+    /// <summary>The machine's name then.</summary>
+    public string Name { get; init; } = "";
+
+    public string Uuid { get; init; } = "";
+
+    public string Host { get; init; } = "";
+
+    public string Writer { get; init; } = "";
+
+    /// <summary>When the disks were frozen, by the host's clock: for people only.</summary>
+    public DateTimeOffset Time { get; init; }
+
+    /// <summary>Order among the machine's points.</summary>
+    public long Seq { get; init; }
+
+    /// <summary>SHA-256 of the sealed bytes of the machine's newest point when the run began.</summary>
+    public string? Prev { get; init; }
+
+    public string Domain { get; init; } = "";
+
+    /// <summary>What was done for consistency, in the engine's words.</summary>
+    public string Consistency { get; init; } = "";
+
+    public IReadOnlyList<string> Tags { get; init; } = [];
+
+    public string? DomainXml { get; init; }
+
+    public IReadOnlyList<PointDisk> Disks { get; init; } = [];
+
+    public IReadOnlyList<PointFile> Files { get; init; } = [];
+
+    public IReadOnlyList<NotProtected> NotProtected { get; init; } = [];
+
+    public IReadOnlyList<string> Warnings { get; init; } = [];
+
+    public IReadOnlyList<SegmentReference> Index { get; init; } = [];
+
+    /// <summary>Bytes this run added to the store, its point not counted.</summary>
+    public long NewBytes { get; init; }
+
+    [JsonIgnore]
+    public RunId Id => RunId.Parse(Run);
+
+    [JsonIgnore]
+    public MachineId MachineId => new(Machine);
+
+    /// <summary>What people type: 12 hex digits.</summary>
+    [JsonIgnore]
+    public string ShortId => Id.ShortId;
+
+    /// <exception cref="KeyNotFoundException">No disk of that name.</exception>
+    public PointDisk Disk(string name) =>
+        Disks.FirstOrDefault(disk => disk.Name == name)
+        ?? throw new KeyNotFoundException($"Restore point '{ShortId}' has no disk '{name}'; it has {string.Join(", ", Disks.Select(disk => $"'{disk.Name}'"))}.");
+}
+
+/// <summary>A disk of a restore point.</summary>
+public sealed record PointDisk
+{
+    /// <summary>The target ("vda").</summary>
+    public string Name { get; init; } = "";
+
+    /// <summary>Bytes.</summary>
+    public long Size { get; init; }
+
+    public int ChunkLog2 { get; init; }
+
+    public int Depth { get; init; }
+
+    /// <summary>Root id as 64 hex digits; all zero for a disk of zero bytes.</summary>
+    public string Root { get; init; } = "";
+
+    [JsonInclude]
+    internal RootHint? Hint { get; init; }
+
+    /// <summary>"full" or "incremental", and why.</summary>
+    public string Mode { get; init; } = "";
+
+    public string? Reason { get; init; }
+
+    /// <summary>The run whose point this disk inherits from.</summary>
+    public string? Base { get; init; }
+
+    /// <summary>The checkpoint whose bitmap starts at this point.</summary>
+    public string? Checkpoint { get; init; }
+
+    public long ChangedBytes { get; init; }
+
+    public long ReadBytes { get; init; }
+
+    public long StoredBytes { get; init; }
+
+    public string? Serial { get; init; }
+
+    public string? Kind { get; init; }
+
+    /// <summary>The image's format and its settings.</summary>
+    public IReadOnlyDictionary<string, string>? Format { get; init; }
+
+    /// <summary>What makes the image this one: path, device and inode, birth time, size.</summary>
+    public IReadOnlyDictionary<string, string>? Identity { get; init; }
+
+    /// <summary>The disk's tree, for reading and inheriting.</summary>
+    [JsonIgnore]
+    public TreeRef Tree => TreeRef.Of(Size, ChunkLog2, Depth, Root, Hint);
+}
+
+/// <summary>A small file kept with a restore point: NVRAM, TPM state, kernel, initrd.</summary>
+public sealed record PointFile
+{
+    public string Name { get; init; } = "";
+
+    public long Size { get; init; }
+
+    public int ChunkLog2 { get; init; }
+
+    public int Depth { get; init; }
+
+    public string Root { get; init; } = "";
+
+    [JsonInclude]
+    internal RootHint? Hint { get; init; }
+
+    [JsonIgnore]
+    public TreeRef Tree => TreeRef.Of(Size, ChunkLog2, Depth, Root, Hint);
+}
+
+/// <summary>A disk that the point does not hold, and why.</summary>
+public sealed record NotProtected(string Name, string Reason);
+
+/// <summary>A segment the run wrote, and the SHA-256 of its bytes.</summary>
+public sealed record SegmentReference(string Key, string Sha256);
+
+/// <summary>Where a root node lies; advice.</summary>
+internal sealed record RootHint(string Pack, uint Off, uint Len);

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.Text.Json;
+
+namespace Tidemark.Storage;
+
+public sealed partial class BackupRun
+{
+    private const int CommitTries = 3;
+
+    /// <summary>Makes everything durable, then creates the restore point: the one decision of a backup (I4).</summary>
+    /// <exception cref="RunRevokedException">Someone put this run's tombstone.</exception>
+    /// <exception cref="CommitUnknownException">The store failed and did not answer whether the point exists.</exception>
+    /// <exception cref="StoreException">The store failed before the commit was tried.</exception>
+    public async Task<RestorePoint> CommitAsync(RestorePointDraft draft, CancellationToken cancellationToken)
+    {
+        ThrowIfFailed();
+        using var cancelled = cancellationToken.Register(() => Fail(new OperationCanceledException(cancellationToken)));
+        RestorePoint point;
+        try
+        {
+            await _pipeline.FinishAsync();
+            ThrowIfFailed();
+            await _chunkPacks.FinishAsync();
+            await Nodes.StoreReadyAsync(_stop.Token);
+            if (!Nodes.IsEmpty)
+                throw new InvalidOperationException("A disk of this run was not finished before the commit.");
+            await _nodePacks.FinishAsync();
+            await _segments.FinishAsync(_stop.Token); // I3: packs are durable
+            point = Describe(draft);
+        }
+        catch (Exception failure)
+        {
+            Fail(failure);
+            ThrowIfFailed();
+            throw;
+        }
+
+        await CreatePointAsync(point, cancellationToken);
+        await CloseAsync();
+        return point;
+    }
+
+    private RestorePoint Describe(RestorePointDraft draft) => new()
+    {
+        Run = Id.ToString(),
+        Machine = MachineId.Value,
+        Name = draft.Name,
+        Uuid = draft.Uuid,
+        Host = draft.Host,
+        Writer = _context.Writer.ToString(),
+        Time = draft.Time,
+        Seq = _start.Seq,
+        Prev = _start.Previous,
+        Consistency = draft.Consistency,
+        Tags = draft.Tags,
+        DomainXml = draft.DomainXml,
+        Disks = [.. draft.Disks.Select(Describe)],
+        Files = [.. draft.Files.Select(Describe)],
+        NotProtected = draft.NotProtected,
+        Warnings = draft.Warnings,
+        Index = [.. _segments.Written],
+        NewBytes = _chunkPacks.TotalLength + _nodePacks.TotalLength + _segments.Length,
+    };
+
+    private static PointDisk Describe(DraftDisk disk)
+    {
+        var tree = disk.Result.Reference;
+        return disk.Details with
+        {
+            Name = disk.Result.Name,
+            Size = tree.Size,
+            ChunkLog2 = tree.ChunkLog2,
+            Depth = tree.Depth,
+            Root = tree.Root.ToString(),
+            Hint = tree.HintDocument,
+            ChangedBytes = disk.Result.ChangedBytes,
+            StoredBytes = disk.Result.StoredBytes,
+        };
+    }
+
+    private static PointFile Describe(FileResult file)
+    {
+        var tree = file.Reference;
+        return new PointFile
+        {
+            Name = file.Name,
+            Size = tree.Size,
+            ChunkLog2 = tree.ChunkLog2,
+            Depth = tree.Depth,
+            Root = tree.Root.ToString(),
+            Hint = tree.HintDocument,
+        };
+    }
+
+    private async Task CreatePointAsync(RestorePoint point, CancellationToken cancellationToken)
+    {
+        var key = ObjectNames.Point(MachineId, Id);
+        var content = _context.Close(key, JsonSerializer.SerializeToUtf8Bytes(point, FormatJson.Default.RestorePoint));
+        cancellationToken.ThrowIfCancellationRequested();
+        for (var attempt = 1; ; attempt++)
+        {
+            try
+            {
+                // From here on a cancellation is not looked at: it could not be told whether the point exists.
+                var created = await _context.Store.PutIfAbsentAsync(key, content, CancellationToken.None);
+                _ended = true;
+                if (!created && await IsForeignAsync(key, content))
+                    throw new RunRevokedException($"Run '{Id}' of machine '{MachineId}' was revoked before it could commit.");
+                return;
+            }
+            catch (StoreException failure)
+            {
+                if (attempt < CommitTries)
+                    continue;
+                _ended = true;
+                throw new CommitUnknownException(
+                    $"Whether restore point '{Id}' of machine '{MachineId}' was committed to '{_context.Store.Description}' is unknown: {failure.Message}", failure);
+            }
+        }
+    }
+
+    // An earlier try may have succeeded though it failed here: then the key holds our own bytes.
+    private async Task<bool> IsForeignAsync(string key, byte[] content)
+    {
+        var found = await _context.Store.TryReadAllAsync(key, StorageLimits.MaxSealedObject, CancellationToken.None);
+        return found is null || !found.AsSpan().SequenceEqual(content);
+    }
+}

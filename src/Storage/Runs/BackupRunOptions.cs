@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+namespace Tidemark.Storage;
+
+/// <summary>Choices of one run.</summary>
+public sealed record BackupRunOptions
+{
+    /// <summary>The run's id, when it was made before to name a checkpoint after it.</summary>
+    public RunId? Id { get; init; }
+
+    /// <summary>Points whose disks may be inherited from; their roots are pinned.</summary>
+    public IReadOnlyList<RestorePoint> Bases { get; init; } = [];
+
+    /// <summary>Tasks that hash, compress and seal; by default one per core.</summary>
+    public int Workers { get; init; } = Environment.ProcessorCount;
+
+    /// <summary>zstd level; 1 is the fastest that pays.</summary>
+    public int CompressionLevel { get; init; } = 1;
+
+    /// <summary>Decode and compare every compressed chunk before it is stored, not one in sixteen.</summary>
+    public bool CheckAll { get; init; }
+}

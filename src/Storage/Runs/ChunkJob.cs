@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.Buffers;
+
+namespace Tidemark.Storage;
+
+/// <summary>What became of a chunk.</summary>
+internal enum ChunkFate
+{
+    Zero,
+    Inherited,
+    Known,
+    Stored,
+}
+
+/// <summary>A chunk's result: its id and where it lies or will lie.</summary>
+internal readonly record struct ChunkOutcome(ChunkFate Fate, BlobId Id, BlobLocation Location, StoredBlob? Blob, int StoredLength);
+
+/// <summary>A chunk between its disk's writer and a worker; owns the buffer until it is processed.</summary>
+internal sealed record ChunkJob(IMemoryOwner<byte> Buffer, int Length, int ChunkSize, BlobId Inherited, bool HasOrigin)
+{
+    private readonly TaskCompletionSource<ChunkOutcome> _done = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    public Task<ChunkOutcome> Done => _done.Task;
+
+    public void Complete(ChunkOutcome outcome) => _done.TrySetResult(outcome);
+
+    public void Cancel() => _done.TrySetCanceled();
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.Threading.Channels;
+
+namespace Tidemark.Storage;
+
+/// <summary>
+/// The workers of a run: hash, known?, compress, seal, append. Memory: the queue and one job, one compressed and one sealed chunk per
+/// worker. The first failure stops everything; every call then throws it.
+/// </summary>
+internal sealed class ChunkPipeline : IAsyncDisposable
+{
+    private readonly RepositoryContext _context;
+    private readonly KnownBlobs _known;
+    private readonly PackWriter _packs;
+    private readonly BackupRunOptions _options;
+    private readonly RunCounters _counters;
+    private readonly CancellationToken _stop;
+    private readonly Action<Exception> _fail;
+    private readonly Channel<ChunkJob> _jobs = Channel.CreateBounded<ChunkJob>(StorageLimits.QueuedChunks);
+    private readonly Task[] _workers;
+
+    public ChunkPipeline(
+        RepositoryContext context, KnownBlobs known, PackWriter packs, BackupRunOptions options, RunCounters counters, Action<Exception> fail, CancellationToken stop)
+    {
+        (_context, _known, _packs, _options, _counters, _fail, _stop) = (context, known, packs, options, counters, fail, stop);
+        _workers = [.. Enumerable.Range(0, Math.Max(1, options.Workers)).Select(_ => Task.Run(WorkAsync, CancellationToken.None))];
+    }
+
+    public ValueTask AddAsync(ChunkJob job, CancellationToken cancellationToken) => _jobs.Writer.WriteAsync(job, cancellationToken);
+
+    /// <summary>Returns when every job was processed; none may be added afterwards.</summary>
+    public async Task FinishAsync()
+    {
+        _jobs.Writer.TryComplete();
+        await Task.WhenAll(_workers);
+    }
+
+    public async ValueTask DisposeAsync() => await FinishAsync();
+
+    private async Task WorkAsync()
+    {
+        using var compressor = new ChunkCompressor(_options.CompressionLevel, _options.CheckAll, _counters);
+        var sealedBytes = Array.Empty<byte>();
+        await foreach (var job in _jobs.Reader.ReadAllAsync(CancellationToken.None))
+        {
+            using var buffer = job.Buffer;
+            try
+            {
+                _stop.ThrowIfCancellationRequested();
+                if (sealedBytes.Length < job.ChunkSize + BlobSealer.Overhead)
+                    sealedBytes = GC.AllocateUninitializedArray<byte>(job.ChunkSize + BlobSealer.Overhead);
+                job.Complete(await ProcessAsync(job, compressor, sealedBytes));
+            }
+            catch (Exception failure)
+            {
+                // The failure first: whoever waits for the job then finds the reason.
+                _fail(failure);
+                job.Cancel();
+            }
+        }
+    }
+
+    private async ValueTask<ChunkOutcome> ProcessAsync(ChunkJob job, ChunkCompressor compressor, byte[] sealedBytes)
+    {
+        var chunk = job.Buffer.Memory[..job.ChunkSize];
+        chunk.Span[job.Length..].Clear();
+        BlobId id;
+        using (_counters.Measure(RunStage.Hash))
+        {
+            if (chunk.Span.IndexOfAnyExcept((byte)0) < 0)
+                return new ChunkOutcome(ChunkFate.Zero, default, default, null, 0);
+            id = _context.Keys.ChunkId(chunk.Span);
+        }
+
+        if (job.HasOrigin && id == job.Inherited)
+            return new ChunkOutcome(ChunkFate.Inherited, id, default, null, 0);
+        Claim claim;
+        using (_counters.Measure(RunStage.Lookup))
+            claim = await _known.ClaimAsync(id, job.ChunkSize, _stop);
+        if (!claim.IsNew)
+            return new ChunkOutcome(ChunkFate.Known, id, claim.Location, claim.Blob, 0);
+        var compressed = compressor.Compress(chunk.Span);
+        var isRaw = compressed.IsEmpty;
+        var stored = isRaw ? chunk : compressed;
+        var blob = sealedBytes.AsMemory(0, BlobSealer.Overhead + stored.Length);
+        var how = isRaw ? BlobCompression.None : BlobCompression.Zstd;
+        using (_counters.Measure(RunStage.Seal))
+            BlobSealer.Close(_context.Keys, BlobKind.Chunk, in id, how, job.ChunkSize, stored.Span, blob.Span);
+        using (_counters.Measure(RunStage.Append))
+            await _packs.AppendAsync(claim.Blob!, id, job.ChunkSize, BlobKind.Chunk, how, blob);
+        return new ChunkOutcome(ChunkFate.Stored, id, default, claim.Blob, blob.Length);
+    }
+}

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.Buffers;
+using System.Threading.Channels;
+
+namespace Tidemark.Storage;
+
+/// <summary>What a disk's writing came to.</summary>
+public sealed record DiskResult
+{
+    internal DiskResult(string name, TreeShape shape, BuiltTree tree) => (Name, Shape, Tree) = (name, shape, tree);
+
+    public string Name { get; }
+
+    public long Size => Shape.Size;
+
+    public int ChunkLog2 => Shape.ChunkLog2;
+
+    public int Depth => Shape.Depth;
+
+    public BlobId Root => Tree.Root;
+
+    /// <summary>Bytes of chunks that differ from the base, holes made included.</summary>
+    public long ChangedBytes { get; init; }
+
+    /// <summary>Bytes of sealed chunks this disk added to the repository.</summary>
+    public long StoredBytes { get; init; }
+
+    /// <summary>Bytes of changed chunks that the repository knew already.</summary>
+    public long DedupBytes { get; init; }
+
+    /// <summary>Chunks written, by what became of them.</summary>
+    public long InheritedChunks { get; init; }
+
+    public long ZeroChunks { get; init; }
+
+    public long KnownChunks { get; init; }
+
+    public long StoredChunks { get; init; }
+
+    internal TreeShape Shape { get; }
+
+    internal BuiltTree Tree { get; }
+
+    /// <summary>The tree with its root's place; only once the run's packs are closed.</summary>
+    internal TreeRef Reference => new(Shape, Root, Tree.Blob?.Location ?? Tree.Location);
+}
+
+/// <summary>
+/// Writes one disk in a run: chunks and zero ranges in increasing order, everything else inherited from the base (without one: zero).
+/// One caller at a time; several disks of a run may be written at once.
+/// </summary>
+public sealed class DiskWriter
+{
+    private const int QueuedSteps = 1024; // finished chunks that wait for the tree: ids only
+    private readonly BackupRun _run;
+    private readonly string _name;
+    private readonly TreeShape _shape;
+    private readonly TreeRef? _origin;
+    private readonly Channel<Step> _steps = Channel.CreateBounded<Step>(QueuedSteps);
+    private readonly Task<BuiltTree> _building;
+    private LeafSpan _originLeaf;
+    private long _originLeafStart = -1;
+    private long _position;
+    private long _changed;
+    private long _stored;
+    private long _dedup;
+    private long _inheritedChunks;
+    private long _zeroChunks;
+    private long _knownChunks;
+    private long _storedChunks;
+
+    internal DiskWriter(BackupRun run, string name, TreeShape shape, TreeRef? origin)
+    {
+        (_run, _name, _shape, _origin) = (run, name, shape, origin);
+        _building = Task.Run(BuildAsync, CancellationToken.None);
+    }
+
+    /// <summary>Bytes of a chunk, and the least length of the buffers given to <see cref="WriteAsync"/>.</summary>
+    public int ChunkSize => _shape.ChunkSize;
+
+    /// <summary>Chunks of the disk; the last one may be partly beyond its end.</summary>
+    public long ChunkCount => _shape.ChunkCount;
+
+    /// <summary>
+    /// Writes a chunk whose content is the first bytes of <paramref name="buffer"/> (the disk's bytes in that chunk; what lies beyond is
+    /// cleared). Takes the buffer over, whatever happens. Waits while the pipeline is full.
+    /// </summary>
+    /// <exception cref="ArgumentException">The chunk is not after the last one, or outside the disk, or the buffer is too small.</exception>
+    public async ValueTask WriteAsync(long chunk, IMemoryOwner<byte> buffer, CancellationToken cancellationToken)
+    {
+        var owned = buffer;
+        try
+        {
+            _run.ThrowIfFailed();
+            CheckOrder(chunk, chunk + 1);
+            ArgumentOutOfRangeException.ThrowIfLessThan(buffer.Memory.Length, ChunkSize, nameof(buffer));
+            _position = chunk + 1;
+            var inherited = await OriginIdAsync(chunk, cancellationToken);
+            var job = new ChunkJob(buffer, _shape.LengthOf(chunk), ChunkSize, inherited, !inherited.IsZero);
+            await _run.GuardAsync(_steps.Writer.WriteAsync(new Step(chunk, chunk + 1, job), cancellationToken));
+            owned = null;
+            await _run.GuardAsync(_run.AddAsync(job, cancellationToken));
+        }
+        finally
+        {
+            owned?.Dispose();
+        }
+    }
+
+    /// <summary>Makes chunks [from, to) zero; costs nothing where the base has zero too.</summary>
+    /// <exception cref="ArgumentException">The range is not after what was written, or outside the disk.</exception>
+    public async ValueTask ZeroAsync(long from, long to, CancellationToken cancellationToken)
+    {
+        _run.ThrowIfFailed();
+        CheckOrder(from, to);
+        _position = to;
+        await _run.GuardAsync(_steps.Writer.WriteAsync(new Step(from, to, null), cancellationToken));
+    }
+
+    /// <summary>Waits for this disk's chunks and builds its tree; the disk takes nothing more.</summary>
+    public async Task<DiskResult> FinishAsync(CancellationToken cancellationToken)
+    {
+        await WriteCutTailAsync(cancellationToken);
+        _steps.Writer.TryComplete();
+        BuiltTree tree;
+        try
+        {
+            tree = await _building.WaitAsync(cancellationToken);
+        }
+        catch (Exception) when (_run.HasFailed)
+        {
+            _run.ThrowIfFailed();
+            throw;
+        }
+
+        return new DiskResult(_name, _shape, tree)
+        {
+            ChangedBytes = _changed,
+            StoredBytes = _stored,
+            DedupBytes = _dedup,
+            InheritedChunks = _inheritedChunks,
+            ZeroChunks = _zeroChunks,
+            KnownChunks = _knownChunks,
+            StoredChunks = _storedChunks,
+        };
+    }
+
+    /// <summary>Ends the disk without a result, for a run that failed.</summary>
+    internal async Task AbandonAsync()
+    {
+        _steps.Writer.TryComplete();
+        await ((Task)_building).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+    }
+
+    private void CheckOrder(long from, long to)
+    {
+        if (from < _position || to < from || to > ChunkCount)
+            throw new ArgumentOutOfRangeException(
+                nameof(from), $"Chunks {from} to {to} of disk '{_name}' are not within {_position} to {ChunkCount}, what is still to be written.");
+    }
+
+    // The base's last bytes beyond a cut must not stay in the tree: the chunk across the new end is written again without them.
+    private async ValueTask WriteCutTailAsync(CancellationToken cancellationToken)
+    {
+        var tail = ChunkCount - 1;
+        if (_origin is null || _origin.Size <= _shape.Size || _shape.Size % ChunkSize == 0 || _position > tail)
+            return;
+        var buffer = MemoryPool<byte>.Shared.Rent(ChunkSize);
+        try
+        {
+            if (!await _run.ReadChunkAsync(_origin, tail, buffer.Memory[..ChunkSize], cancellationToken))
+                return;
+        }
+        catch
+        {
+            buffer.Dispose();
+            throw;
+        }
+
+        await WriteAsync(tail, buffer, cancellationToken);
+    }
+
+    private async ValueTask<BlobId> OriginIdAsync(long chunk, CancellationToken cancellationToken)
+    {
+        if (_origin is null || chunk >= _origin.Shape.ChunkCount)
+            return default;
+        if (_originLeafStart < 0 || chunk >= _originLeaf.End || chunk < _originLeafStart)
+        {
+            _originLeaf = await _run.Trees.LeafAsync(_origin, chunk, cancellationToken);
+            _originLeafStart = chunk;
+        }
+
+        var slot = (int)(chunk % TreeShape.FanOut);
+        return _originLeaf.Leaf is { } leaf && leaf.Has(slot) ? leaf.Id(slot) : default;
+    }
+
+    private async Task<BuiltTree> BuildAsync()
+    {
+        try
+        {
+            var stop = _run.Stopping;
+            var tree = new TreeBuilder(_shape, _origin, _run.Trees, _run.Nodes, _run.Keys);
+            await foreach (var step in _steps.Reader.ReadAllAsync(stop))
+                await ApplyAsync(tree, step, stop);
+            return await tree.FinishAsync(stop);
+        }
+        catch (Exception failure)
+        {
+            _run.Fail(failure);
+            throw;
+        }
+    }
+
+    private async ValueTask ApplyAsync(TreeBuilder tree, Step step, CancellationToken stop)
+    {
+        if (step.Job is not { } job)
+        {
+            await tree.ClearAsync(step.From, step.To, stop);
+            return;
+        }
+
+        var outcome = await job.Done.WaitAsync(stop);
+        var length = _shape.LengthOf(step.From);
+        switch (outcome.Fate)
+        {
+            case ChunkFate.Zero:
+                _zeroChunks++;
+                _changed += job.HasOrigin ? length : 0;
+                await tree.ClearAsync(step.From, step.To, stop);
+                return;
+            case ChunkFate.Inherited:
+                _inheritedChunks++;
+                return;
+            case ChunkFate.Known:
+                _knownChunks++;
+                _dedup += length;
+                break;
+            default:
+                _storedChunks++;
+                _stored += outcome.StoredLength;
+                break;
+        }
+
+        _changed += length;
+        await tree.SetAsync(step.From, outcome.Id, outcome.Location, outcome.Blob, stop);
+    }
+
+    private readonly record struct Step(long From, long To, ChunkJob? Job);
+}

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+using Microsoft.Win32.SafeHandles;
+
+namespace Tidemark.Storage;
+
+public sealed partial class FolderStore
+{
+    private void RemoveAbandonedUploads()
+    {
+        if (!Directory.Exists(TmpFolder))
+            return;
+        try
+        {
+            foreach (var path in Directory.EnumerateFiles(TmpFolder))
+            {
+                if (File.GetLastWriteTimeUtc(path) + AbandonedAfter < DateTime.UtcNow && IsUnlocked(path))
+                    File.Delete(path);
+            }
+        }
+        catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
+        {
+            return; // only tidying: a reader without the right to write leaves them
+        }
+    }
+
+    // A live upload holds flock(2) on its file (FileShare.None), a dead process can't.
+    private static bool IsUnlocked(string path)
+    {
+        try
+        {
+            using var file = File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite, FileShare.None);
+            return true;
+        }
+        catch (IOException)
+        {
+            return false;
+        }
+    }
+
+    // A folder seen for the first time may be another writer's, created a moment ago and not yet durable: its parent is synced once.
+    private void CreateFolderDurably(string path)
+    {
+        if (_durableFolders.ContainsKey(path))
+            return;
+        var parent = Path.GetDirectoryName(path);
+        var inside = path.Length > _root.Length;
+        if (parent is not null && (inside || !Directory.Exists(path)))
+        {
+            CreateFolderDurably(parent);
+            Directory.CreateDirectory(path);
+            Posix.SyncFolder(parent);
+        }
+
+        _durableFolders[path] = true;
+    }
+
+    /// <summary>One temporary file on its way to a key.</summary>
+    private sealed class Upload : IObjectUpload
+    {
+        private readonly FolderStore _store;
+        private readonly string _path;
+        private readonly SafeFileHandle _file;
+        private long _length;
+
+        public Upload(FolderStore store)
+        {
+            _store = store;
+            _path = Path.Combine(store.TmpFolder, Guid.NewGuid().ToString("N"));
+            try
+            {
+                store.CreateFolderDurably(store.TmpFolder);
+                _file = File.OpenHandle(_path, FileMode.CreateNew, FileAccess.Write, FileShare.None);
+            }
+            catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
+            {
+                throw store.Failed("write", TmpName, failure);
+            }
+        }
+
+        public ValueTask WriteAsync(ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            try
+            {
+                RandomAccess.Write(_file, bytes.Span, _length);
+                _length += bytes.Length;
+                return ValueTask.CompletedTask;
+            }
+            catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
+            {
+                throw _store.Failed("write", TmpName, failure);
+            }
+        }
+
+        public ValueTask<bool> CommitAsync(string key, CancellationToken cancellationToken)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            try
+            {
+                var path = _store.PathOf(key);
+                var folder = Path.GetDirectoryName(path)!;
+                RandomAccess.FlushToDisk(_file);
+                _store.CreateFolderDurably(folder);
+                var created = Posix.Link(_path, path);
+                Posix.SyncFolder(folder); // also when lost: the caller will rely on the winner
+                return ValueTask.FromResult(created);
+            }
+            catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
+            {
+                throw _store.Failed("write", key, failure);
+            }
+        }
+
+        public ValueTask DisposeAsync()
+        {
+            try
+            {
+                File.Delete(_path);
+            }
+            catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
+            {
+                _length = 0; // the next opener sweeps it
+            }
+
+            _file.Dispose();
+            return ValueTask.CompletedTask;
+        }
+    }
+}

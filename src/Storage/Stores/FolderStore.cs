@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.Collections.Concurrent;
+using System.Runtime.CompilerServices;
+
+namespace Tidemark.Storage;
+
+/// <summary>
+/// A folder as object store (docs/format.md section 10): a temporary file, fsync, link(2) onto the key, fsync of the folder. Many
+/// processes may share it. Owns nothing but the temporary files of its own uploads.
+/// </summary>
+public sealed partial class FolderStore : IObjectStore
+{
+    private const string TmpName = "tmp";
+    private static readonly TimeSpan AbandonedAfter = TimeSpan.FromMinutes(1);
+    private readonly string _root;
+    private readonly ConcurrentDictionary<string, bool> _durableFolders = new(StringComparer.Ordinal);
+
+    /// <param name="path">The folder; it is created by the first write.</param>
+    public FolderStore(string path)
+    {
+        _root = Path.GetFullPath(path);
+        RemoveAbandonedUploads();
+    }
+
+    public string Description => _root;
+
+    private string TmpFolder => Path.Combine(_root, TmpName);
+
+    public async ValueTask<bool> PutIfAbsentAsync(string key, ReadOnlyMemory<byte> content, CancellationToken cancellationToken)
+    {
+        ObjectKey.Check(key);
+        await using var upload = await StartUploadAsync(cancellationToken);
+        if (!content.IsEmpty)
+            await upload.WriteAsync(content, cancellationToken);
+        return await upload.CommitAsync(key, cancellationToken);
+    }
+
+    public ValueTask<IObjectUpload> StartUploadAsync(CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        return ValueTask.FromResult<IObjectUpload>(new Upload(this));
+    }
+
+    public async ValueTask<int> ReadAsync(string key, long offset, Memory<byte> buffer, CancellationToken cancellationToken)
+    {
+        try
+        {
+            using var file = File.OpenHandle(PathOf(key), options: FileOptions.None);
+            var total = 0;
+            while (total < buffer.Length)
+            {
+                var read = await RandomAccess.ReadAsync(file, buffer[total..], offset + total, cancellationToken);
+                if (read == 0)
+                    break;
+                total += read;
+            }
+
+            return total;
+        }
+        catch (Exception missing) when (missing is FileNotFoundException or DirectoryNotFoundException)
+        {
+            throw new ObjectMissingException(key, Description);
+        }
+        catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
+        {
+            throw Failed("read", key, failure);
+        }
+    }
+
+    public ValueTask<ObjectInfo?> HeadAsync(string key, CancellationToken cancellationToken)
+    {
+        try
+        {
+            var file = new FileInfo(PathOf(key));
+            ObjectInfo? info = file.Exists ? new ObjectInfo(key, file.Length, TimeOf(file)) : null;
+            return ValueTask.FromResult(info);
+        }
+        catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
+        {
+            throw Failed("look up", key, failure);
+        }
+    }
+
+    public async IAsyncEnumerable<ObjectInfo> ListAsync(string prefix, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        await Task.CompletedTask;
+        var start = prefix.Length == 0 ? _root : Path.Combine(_root, prefix.TrimEnd('/'));
+        IEnumerator<FileInfo> files;
+        try
+        {
+            if (!Directory.Exists(start))
+                yield break;
+            var everything = new EnumerationOptions { RecurseSubdirectories = true, IgnoreInaccessible = false, AttributesToSkip = FileAttributes.None };
+            files = new DirectoryInfo(start).EnumerateFiles("*", everything).GetEnumerator();
+        }
+        catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
+        {
+            throw Failed("list", prefix, failure);
+        }
+
+        using var all = files;
+        while (Next(all, prefix) is { } file)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            if (Describe(file) is { } info)
+                yield return info;
+        }
+    }
+
+    public ValueTask DeleteAsync(string key, CancellationToken cancellationToken)
+    {
+        try
+        {
+            var path = PathOf(key);
+            if (File.Exists(path))
+            {
+                File.Delete(path);
+                Posix.SyncFolder(Path.GetDirectoryName(path)!);
+            }
+
+            return ValueTask.CompletedTask;
+        }
+        catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
+        {
+            throw Failed("delete", key, failure);
+        }
+    }
+
+    public ValueTask DisposeAsync() => ValueTask.CompletedTask;
+
+    private FileInfo? Next(IEnumerator<FileInfo> files, string prefix)
+    {
+        try
+        {
+            return files.MoveNext() ? files.Current : null;
+        }
+        catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
+        {
+            throw Failed("list", prefix, failure);
+        }
+    }
+
+    private ObjectInfo? Describe(FileInfo file)
+    {
+        var relative = Path.GetRelativePath(_root, file.FullName);
+        if (relative.StartsWith(TmpName + "/", StringComparison.Ordinal) || !ObjectKey.IsValid(relative))
+            return null;
+        try
+        {
+            return new ObjectInfo(KeyOf(relative), file.Length, TimeOf(file));
+        }
+        catch (FileNotFoundException)
+        {
+            return null; // deleted while it was listed
+        }
+    }
+
+    private static DateTimeOffset TimeOf(FileInfo file) => new(file.LastWriteTimeUtc);
+
+    // packs/<wid>/<rid>/<k>-<sha> lies in packs/<wid>/<rid>/<2 hex>/, so that no folder grows with the size of a backup.
+    private string PathOf(string key)
+    {
+        ObjectKey.Check(key);
+        var name = key.LastIndexOf('/') + 1;
+        return key.StartsWith("packs/", StringComparison.Ordinal) && key.Length - name > 4
+            ? Path.Combine(_root, key[..name], key.Substring(name + 2, 2), key[name..])
+            : Path.Combine(_root, key);
+    }
+
+    private static string KeyOf(string relative)
+    {
+        if (!relative.StartsWith("packs/", StringComparison.Ordinal))
+            return relative;
+        var name = relative.LastIndexOf('/');
+        var fan = relative.LastIndexOf('/', name - 1);
+        return relative[..fan] + relative[name..];
+    }
+
+    private StoreException Failed(string what, string key, Exception failure) =>
+        new($"Could not {what} '{key}' in '{Description}': {failure.Message}", IsTransient(failure), failure);
+
+    // ESTALE (116), EINTR (4), EAGAIN (11), ETIMEDOUT (110): a network file system may answer next time. ENOSPC and EIO will not.
+    private static bool IsTransient(Exception failure) => failure.HResult is 116 or 4 or 11 or 110;
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.Runtime.InteropServices;
+
+namespace Tidemark.Storage;
+
+/// <summary>The three calls of a folder store that the BCL lacks: link(2), and fsync(2) of a folder.</summary>
+internal static partial class Posix
+{
+    private const int ErrnoExists = 17; // EEXIST
+    private const int OpenDirectory = 0x10000; // O_DIRECTORY on x86-64
+    private const int OpenDirectoryArm = 0x4000; // O_DIRECTORY on arm64
+    private const int CloseOnExec = 0x80000; // O_CLOEXEC
+
+    /// <summary>Gives a file a second name; false when that name exists.</summary>
+    /// <exception cref="IOException">Anything else; HResult is errno.</exception>
+    public static bool Link(string existing, string name)
+    {
+        if (LinkNative(existing, name) == 0)
+            return true;
+        var errno = Marshal.GetLastPInvokeError();
+        return errno == ErrnoExists ? false : throw Failure("link", name, errno);
+    }
+
+    /// <summary>Makes the names in a folder durable.</summary>
+    public static void SyncFolder(string path)
+    {
+        var directoryFlag = RuntimeInformation.ProcessArchitecture == Architecture.Arm64 ? OpenDirectoryArm : OpenDirectory;
+        var descriptor = OpenNative(path, directoryFlag | CloseOnExec);
+        if (descriptor < 0)
+            throw Failure("open", path, Marshal.GetLastPInvokeError());
+        var result = FsyncNative(descriptor);
+        var errno = Marshal.GetLastPInvokeError();
+        _ = CloseNative(descriptor);
+        if (result != 0)
+            throw Failure("fsync", path, errno);
+    }
+
+    private static IOException Failure(string call, string path, int errno) =>
+        new($"{call} of '{path}' failed: {Marshal.GetPInvokeErrorMessage(errno)}.", errno);
+
+    [LibraryImport("libc", EntryPoint = "link", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int LinkNative(string existing, string name);
+
+    [LibraryImport("libc", EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int OpenNative(string path, int flags);
+
+    [LibraryImport("libc", EntryPoint = "fsync", SetLastError = true)]
+    private static partial int FsyncNative(int descriptor);
+
+    [LibraryImport("libc", EntryPoint = "close", SetLastError = true)]
+    private static partial int CloseNative(int descriptor);
+}

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+namespace Tidemark.Storage;
+
+/// <summary>A store failed; trying again is sensible only when <see cref="IsTransient"/>.</summary>
+public class StoreException(string message, bool isTransient, Exception? inner = null) : IOException(message, inner)
+{
+    /// <summary>The same call may succeed later; a layer decides by this alone.</summary>
+    public bool IsTransient { get; } = isTransient;
+}
+
+/// <summary>No object has this key.</summary>
+public sealed class ObjectMissingException(string key, string store)
+    : StoreException($"Object '{key}' does not exist in '{store}'.", isTransient: false)
+{
+    public string Key { get; } = key;
+}
+
+/// <summary>The store can't hold a repository: use another one.</summary>
+public sealed class StoreUnsuitableException(string message, Exception? inner = null) : StoreException(message, isTransient: false, inner);

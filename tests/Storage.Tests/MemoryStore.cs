@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.Collections.Concurrent;
+using System.Runtime.CompilerServices;
+
+namespace Tidemark.Storage.Tests;
+
+/// <summary>A store in memory that counts its operations, and can fail at one of them or be cut off from there on.</summary>
+internal sealed class MemoryStore : IObjectStore
+{
+    private readonly ConcurrentDictionary<string, byte[]> _objects;
+    private int _operations;
+
+    public MemoryStore(IEnumerable<KeyValuePair<string, byte[]>>? objects = null) =>
+        _objects = new ConcurrentDictionary<string, byte[]>(objects ?? [], StringComparer.Ordinal);
+
+    /// <summary>Called before every operation that changes the store, with its number and key.</summary>
+    public Action<int, string>? BeforeWrite { get; set; }
+
+    /// <summary>Called after such an operation took effect, before its answer.</summary>
+    public Action<int, string>? AfterWrite { get; set; }
+
+    public ConcurrentDictionary<string, byte[]> Objects => _objects;
+
+    /// <summary>Keys created, in order.</summary>
+    public ConcurrentQueue<string> Created { get; } = new();
+
+    public string Description => "memory";
+
+    public ValueTask<bool> PutIfAbsentAsync(string key, ReadOnlyMemory<byte> content, CancellationToken cancellationToken)
+    {
+        ObjectKey.Check(key);
+        cancellationToken.ThrowIfCancellationRequested();
+        var number = Interlocked.Increment(ref _operations);
+        BeforeWrite?.Invoke(number, key);
+        var created = _objects.TryAdd(key, content.ToArray());
+        if (created)
+            Created.Enqueue(key);
+        AfterWrite?.Invoke(number, key);
+        return ValueTask.FromResult(created);
+    }
+
+    public ValueTask<IObjectUpload> StartUploadAsync(CancellationToken cancellationToken) =>
+        ValueTask.FromResult<IObjectUpload>(new Upload(this));
+
+    public ValueTask<int> ReadAsync(string key, long offset, Memory<byte> buffer, CancellationToken cancellationToken)
+    {
+        if (!_objects.TryGetValue(key, out var content))
+            throw new ObjectMissingException(key, Description);
+        var length = (int)Math.Max(0, Math.Min(buffer.Length, content.Length - offset));
+        content.AsSpan((int)Math.Min(offset, content.Length), length).CopyTo(buffer.Span);
+        return ValueTask.FromResult(length);
+    }
+
+    public ValueTask<ObjectInfo?> HeadAsync(string key, CancellationToken cancellationToken)
+    {
+        ObjectInfo? info = _objects.TryGetValue(key, out var content) ? new ObjectInfo(key, content.Length, DateTimeOffset.UnixEpoch) : null;
+        return ValueTask.FromResult(info);
+    }
+
+    public async IAsyncEnumerable<ObjectInfo> ListAsync(string prefix, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        await Task.CompletedTask;
+        foreach (var (key, content) in _objects)
+        {
+            if (key.StartsWith(prefix, StringComparison.Ordinal))
+                yield return new ObjectInfo(key, content.Length, DateTimeOffset.UnixEpoch);
+        }
+    }
+
+    public ValueTask DeleteAsync(string key, CancellationToken cancellationToken)
+    {
+        _objects.TryRemove(key, out _);
+        return ValueTask.CompletedTask;
+    }
+
+    public ValueTask ProbeAsync(CancellationToken cancellationToken) => ValueTask.CompletedTask;
+
+    public ValueTask DisposeAsync() => ValueTask.CompletedTask;
+
+    private sealed class Upload(MemoryStore store) : IObjectUpload
+    {
+        private readonly MemoryStream _bytes = new();
+
+        public ValueTask WriteAsync(ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
+        {
+            _bytes.Write(bytes.Span);
+            return ValueTask.CompletedTask;
+        }
+
+        public ValueTask<bool> CommitAsync(string key, CancellationToken cancellationToken) =>
+            store.PutIfAbsentAsync(key, _bytes.ToArray(), cancellationToken);
+
+        public ValueTask DisposeAsync() => ValueTask.CompletedTask;
+    }
+}
