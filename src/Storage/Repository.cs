@@ -40,6 +40,9 @@ public sealed partial class Repository : IDisposable
 
     private Repository(RepositoryContext context) => _context = context;
 
+    /// <summary>What the tests of records of later programs need.</summary>
+    internal RepositoryContext Context => _context;
+
     public Guid Id => _context.Id;
 
     public bool IsEncrypted => _context.Keys.IsEncrypted;

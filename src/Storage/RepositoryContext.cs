@@ -8,6 +8,9 @@ internal sealed record RepositoryContext(IObjectStore Store, RepositoryKeys Keys
 
     public NodeCache Nodes { get; } = new();
 
+    /// <summary>The same repository with nothing cached; disposed on its own.</summary>
+    public RepositoryContext Fresh() => new(Store, Keys, Writer, Id, Clock);
+
     /// <summary>A sealed object's plain bytes, or null when there is none.</summary>
     public async ValueTask<byte[]?> ReadSealedAsync(string key, CancellationToken cancellationToken)
     {

@@ -7,7 +7,7 @@ namespace Tidemark.Storage;
 /// Which segments count and which packs must not be reused, as found at one moment (docs/format.md section 9, steps 3 and 4).
 /// The order of the listings is what makes a collector safe beside this run (I6).
 /// </summary>
-internal sealed record IndexListing(IReadOnlyList<string> Segments, IReadOnlySet<string> ExcludedPacks)
+internal sealed record IndexListing(IReadOnlyList<string> Segments, IReadOnlySet<string> ExcludedPacks, IReadOnlySet<string> Superseded)
 {
     /// <exception cref="FormatTooNewException">The repository got a feature for writing that this program does not know.</exception>
     public static async Task<IndexListing> ReadAsync(RepositoryContext context, bool forWriting, CancellationToken cancellationToken)
@@ -38,7 +38,7 @@ internal sealed record IndexListing(IReadOnlyList<string> Segments, IReadOnlySet
         }
 
         var counting = listed.Where(key => ObjectNames.RunOfSegment(key) is { } run && committed.Contains(run) && !superseded.Contains(key));
-        return new IndexListing([.. collected.Segments, .. counting], excluded);
+        return new IndexListing([.. collected.Segments, .. counting], excluded, superseded);
     }
 
     private static void CheckFeatures(HashSet<string> records)

@@ -58,6 +58,20 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
         }
     }
 
+    /// <summary>Marks an id; whether this is the first time, or null when the index does not know it.</summary>
+    public bool? TryMark(in BlobId id)
+    {
+        lock (_gate)
+        {
+            var slot = _table.Find(in id);
+            if (slot < 0)
+                return null;
+            var isFirst = !_table.IsMarked(slot);
+            _table.Mark(slot);
+            return isFirst;
+        }
+    }
+
     /// <summary>Adds what this run stored, its pack being durable.</summary>
     public void Add(IndexedPack pack, IEnumerable<PackEntry> entries)
     {
