@@ -44,7 +44,7 @@ internal sealed class DamageReach(BlobReader blobs, HashSet<string> objects, Has
     private async ValueTask<string?> DamageOfAsync(BlobId id, BlobLocation location, CancellationToken cancellationToken)
     {
         if (!location.IsKnown)
-            location = await blobs.LookUpAsync(id, cancellationToken);
+            location = await blobs.LookUpAsync(id, 0, cancellationToken);
         if (location.Pack is null && damagedBlobs.Contains(id) && objects.Contains(ObjectNames.Index))
             return ObjectNames.Index;
         if (location.Pack is not { } pack || !objects.Contains(pack.Key))
