@@ -98,6 +98,8 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
 
     private async Task LoadAsync(CancellationToken cancellationToken)
     {
+        lock (_gate)
+            _table.Reserve(listing.EstimatedEntries);
         var options = new ParallelOptions { MaxDegreeOfParallelism = LoadsAtOnce, CancellationToken = cancellationToken };
         await Parallel.ForEachAsync(listing.Segments, options, async (key, token) =>
         {
