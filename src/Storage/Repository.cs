@@ -109,6 +109,9 @@ public sealed partial class Repository : IDisposable
     /// <summary>Opens a disk of a restore point for reading, unprotected from a collector: see <see cref="BeginReadAsync"/>.</summary>
     public DiskReader OpenDisk(PointDisk disk) => new(_context, disk.Tree);
 
+    /// <summary>Opens an attachment for reading in parts.</summary>
+    public DiskReader OpenFile(PointFile file) => new(_context, file.Tree);
+
     /// <summary>The whole content of an attachment.</summary>
     /// <exception cref="RepositoryDamagedException">It is damaged.</exception>
     public async Task<byte[]> ReadFileAsync(PointFile file, CancellationToken cancellationToken)

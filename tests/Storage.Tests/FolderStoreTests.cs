@@ -45,6 +45,16 @@ public sealed class FolderStoreTests : StoreContract, IDisposable
     }
 
     [Fact]
+    public async Task FileWhereAFolderShouldBe_IsAnErrorNotAnAbsence()
+    {
+        await File.WriteAllTextAsync(Path.Combine(_folder, "points"), "x", Fixture.Token);
+        await using var store = Open();
+        await Assert.ThrowsAsync<StoreException>(() => store.PutIfAbsentAsync("points/m/x", new byte[1], Fixture.Token).AsTask());
+        Directory.CreateDirectory(Path.Combine(_folder, "config"));
+        await Assert.ThrowsAnyAsync<Exception>(() => Fixture.OpenAsync(store));
+    }
+
+    [Fact]
     public async Task FolderThatIsAFile_IsRefusedWithAReason()
     {
         var path = Path.Combine(_folder, "file");

@@ -130,6 +130,7 @@ public sealed class GoldenBytesTests
         Assert.Equal([2L, 1L], points.Select(point => point.Seq));
         await Fixture.AssertHoldsAsync(repository, points[1].Disk("vda"), GoldenContent(second: false));
         await Fixture.AssertHoldsAsync(repository, points[0].Disk("vda"), GoldenContent(second: true));
+        Assert.All(points, point => Assert.NotNull(point.Disk("vda").Hint));
         Assert.Equal("<domain/>", points[0].DomainXml);
         Assert.Equal("nvram", Encoding.UTF8.GetString(await repository.ReadFileAsync(Assert.Single(points[0].Files), Fixture.Token)));
         Assert.True((await repository.VerifyAsync(VerifyLevel.Data, null, Fixture.Token)).IsSound);
