@@ -114,7 +114,7 @@ public sealed partial class BackupRun
                     continue;
                 _ended = true;
                 throw new CommitUnknownException(
-                    $"Whether restore point '{Id}' of machine '{MachineId}' was committed to '{_context.Store.Description}' is unknown: {failure.Message}", failure);
+                    $"Whether restore point '{Id}' of machine '{MachineId}' was committed is unknown: {failure.Message}", failure);
             }
         }
     }
