@@ -85,7 +85,8 @@ public sealed class DiskWriter
     /// Writes a chunk whose content is the first bytes of <paramref name="buffer"/> (the disk's bytes in that chunk; what lies beyond is
     /// cleared). Takes the buffer over, whatever happens. Waits while the pipeline is full.
     /// </summary>
-    /// <exception cref="ArgumentException">The chunk is not after the last one, or outside the disk, or the buffer is too small.</exception>
+    /// <exception cref="ArgumentException">The chunk is not after the last one, or outside the disk, or the buffer is too
+    /// small.</exception>
     public async ValueTask WriteAsync(long chunk, IMemoryOwner<byte> buffer, CancellationToken cancellationToken)
     {
         var owned = buffer;
@@ -156,7 +157,8 @@ public sealed class DiskWriter
     {
         if (from < _position || to < from || to > ChunkCount)
             throw new ArgumentOutOfRangeException(
-                nameof(from), $"Chunks {from} to {to} of disk '{_name}' are not within {_position} to {ChunkCount}, what is still to be written.");
+                nameof(from),
+                $"Chunks {from} to {to} of disk '{_name}' are not within {_position} to {ChunkCount}, what is still to be written.");
     }
 
     // The base's last bytes beyond a cut must not stay in the tree: the chunk across the new end is written again without them.
