@@ -53,12 +53,13 @@ public sealed class BadInputTests(LabFixture fixture)
     public async Task NewerFormat_IsRefused()
     {
         using var command = new CommandLine(fixture.Host);
-        (await command.RunAsync("init", "--no-encryption", "--key-file", "")).AssertDone();
+        command.Environment.Remove("TIDEMARK_KEY_FILE");
+        (await command.RunAsync("init", "--no-encryption")).AssertDone();
         var config = Path.Combine(command.Repository, "config");
         var text = await File.ReadAllTextAsync(config, CommandLine.Token);
         File.Delete(config);
         await File.WriteAllTextAsync(config, text.Replace("\"format\":1", "\"format\":2", StringComparison.Ordinal), CommandLine.Token);
-        (await command.RunAsync("list")).AssertRefused(1, "newer");
+        (await command.RunAsync("list")).AssertRefused(1, "format 2");
     }
 
     [Fact]
@@ -166,7 +167,7 @@ public sealed class BadInputTests(LabFixture fixture)
     }
 
     [Fact]
-    public async Task FullTarget_LeavesNothingBehind()
+    public async Task TargetThatCannotBeWrittenOrIsFull_LeavesNothingBehind()
     {
         using var command = new CommandLine(fixture.Host);
         (await command.RunAsync("init")).AssertDone();
@@ -174,10 +175,35 @@ public sealed class BadInputTests(LabFixture fixture)
         await machine.WriteAsync("vda", 0, 4 * Mebi, 7, CommandLine.Token);
         (await command.RunAsync("backup", "cli-full")).AssertDone();
         await machine.StopAsync(CommandLine.Token);
+        (await command.RunAsync("restore", "cli-full@latest", "--disk", "vda=/dev/full/x")).AssertRefused(1, "cannot be created");
+        await using var full = await SmallFolder.TryMountAsync(Path.Combine(command.Root, "full"), 1);
+        Assert.SkipWhen(full is null, "a small file system cannot be mounted here: it needs root");
         foreach (var format in (string[])["raw", "qcow2"])
         {
-            var outcome = await command.RunAsync("restore", "cli-full@latest", "--disk", "vda=/dev/full/x", "--format", format);
-            outcome.AssertRefused(1, "cannot be created");
+            var outcome = await command.RunAsync("restore", "cli-full@latest", "--to", full!.Path, "--format", format);
+            outcome.AssertRefused(1, "No space left");
+            Assert.Empty(Directory.EnumerateFileSystemEntries(full.Path));
         }
+    }
+
+    [Fact]
+    public async Task FullRepository_EndsTheRun_AndWhatWasThereStaysSound()
+    {
+        using var command = new CommandLine(fixture.Host);
+        await using var full = await SmallFolder.TryMountAsync(Path.Combine(command.Root, "small"), 4);
+        Assert.SkipWhen(full is null, "a small file system cannot be mounted here: it needs root");
+        command.Environment["TIDEMARK_REPO"] = full!.Path;
+        (await command.RunAsync("init")).AssertDone();
+        var machine = await LabMachine.DefineAsync(fixture.Host, "cli-norepo", new LabDisk("vda", 16 * Mebi));
+        await machine.WriteAsync("vda", 0, Mebi, 7, CommandLine.Token);
+        (await command.RunAsync("backup", "cli-norepo")).AssertDone();
+        var noise = new byte[8 * Mebi];
+        new Random(8).NextBytes(noise);
+        await machine.WriteBytesAsync("vda", 0, noise, CommandLine.Token);
+        (await command.RunAsync("backup", "cli-norepo")).AssertRefused(1, "No space left");
+        Assert.Equal(1, (await command.RunAsync("list", "--json")).AssertDone().Json.GetProperty("points").GetArrayLength());
+        (await command.RunAsync("verify", "--level", "data")).AssertDone();
+        Assert.Single(await machine.Domain.ListCheckpointsAsync(CommandLine.Token));
+        await machine.StopAsync(CommandLine.Token);
     }
 }
