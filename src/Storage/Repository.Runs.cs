@@ -61,7 +61,7 @@ public sealed partial class Repository
             Purpose = purpose,
             Machine = machine,
             Writer = _context.Writer.ToString(),
-            Host = Environment.MachineName,
+            Host = _context.Host,
             Time = _context.Clock.GetUtcNow(),
             Pins = [.. pins.Select(tree => new Pin(tree.Root.ToString(), tree.Depth)).Distinct()],
         };

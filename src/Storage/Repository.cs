@@ -25,6 +25,9 @@ public sealed record OpenOptions
     /// <summary>This host as a writer; by default derived from its machine id.</summary>
     public WriterId? Writer { get; init; }
 
+    /// <summary>This host's name, as run objects tell it to people.</summary>
+    public string Host { get; init; } = Environment.MachineName;
+
     /// <summary>The clock of heartbeats and of times shown to people.</summary>
     public TimeProvider Clock { get; init; } = TimeProvider.System;
 }
@@ -39,6 +42,9 @@ public sealed partial class Repository : IDisposable
     private readonly RepositoryContext _context;
 
     private Repository(RepositoryContext context) => _context = context;
+
+    /// <summary>What the tests of records of later programs need.</summary>
+    internal RepositoryContext Context => _context;
 
     public Guid Id => _context.Id;
 
@@ -71,7 +77,7 @@ public sealed partial class Repository : IDisposable
         };
         if (!await store.PutIfAbsentAsync(ObjectNames.Config, ConfigFile.Write(config, keys), cancellationToken))
             throw new RepositoryExistsException($"Another repository was created in '{store.Description}' at the same time.");
-        return new Repository(new RepositoryContext(store, keys, WriterOf(open, id), id, open.Clock));
+        return new Repository(new RepositoryContext(store, keys, WriterOf(open, id), id, open.Host, open.Clock));
     }
 
     /// <summary>Opens a repository.</summary>
@@ -96,12 +102,15 @@ public sealed partial class Repository : IDisposable
         var master = encrypted ? await FindMasterAsync(store, id, credentials, cancellationToken) : ParseMaster(config.PublicMaster);
         var keys = new RepositoryKeys(master, id, encrypted);
         ConfigFile.CheckMac(content, keys);
-        var context = new RepositoryContext(store, keys, WriterOf(open, id), id, open.Clock);
+        var context = new RepositoryContext(store, keys, WriterOf(open, id), id, open.Host, open.Clock);
         return new Repository(context) { _writeFeature = config.Features.Write.Count > 0 ? config.Features.Write[0] : null };
     }
 
     /// <summary>Opens a disk of a restore point for reading, unprotected from a collector: see <see cref="BeginReadAsync"/>.</summary>
     public DiskReader OpenDisk(PointDisk disk) => new(_context, disk.Tree);
+
+    /// <summary>Opens an attachment for reading in parts.</summary>
+    public DiskReader OpenFile(PointFile file) => new(_context, file.Tree);
 
     /// <summary>The whole content of an attachment.</summary>
     /// <exception cref="RepositoryDamagedException">It is damaged.</exception>

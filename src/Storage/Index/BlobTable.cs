@@ -7,7 +7,7 @@ namespace Tidemark.Storage;
 
 /// <summary>
 /// Ids and where they lie, as one open-addressing hash table: in memory while small, in an unlinked file of the temporary folder once it
-/// is large, so that the pages belong to the page cache. Ids are keyed hashes, hence their first bytes are the hash. Not thread-safe.
+/// is large, so that the pages belong to the page cache. Ids are keyed hashes, hence their first bytes are the hash; an id may have several copies. Not thread-safe.
 /// </summary>
 internal sealed unsafe class BlobTable : IDisposable
 {
@@ -30,8 +30,8 @@ internal sealed unsafe class BlobTable : IDisposable
     private Span<Slot> this[long slot] =>
         _memory is not null ? _memory.AsSpan((int)slot, 1) : MemoryMarshal.CreateSpan(ref Unsafe.AsRef<Slot>(_mapped + slot), 1);
 
-    /// <summary>The slot of an id, or -1.</summary>
-    public long Find(in BlobId id)
+    /// <summary>The slot of an id's copy, of which <paramref name="skip"/> are passed over, or -1.</summary>
+    public long Find(in BlobId id, int skip)
     {
         var slot = (long)(id.Prefix & (ulong)(_capacity - 1));
         for (var probe = 0; probe < MaxProbes; probe++)
@@ -39,7 +39,7 @@ internal sealed unsafe class BlobTable : IDisposable
             ref var candidate = ref this[slot][0];
             if (candidate.Length == 0)
                 return -1;
-            if (candidate.Id == id)
+            if (candidate.Id == id && skip-- == 0)
                 return slot;
             slot = (slot + 1) & (_capacity - 1);
         }
@@ -58,7 +58,7 @@ internal sealed unsafe class BlobTable : IDisposable
 
     public void Mark(long slot) => this[slot][0].Mark = 1;
 
-    /// <summary>Adds an id or moves it to another place.</summary>
+    /// <summary>Adds an id, or another copy of it, one for each pack.</summary>
     public void Set(in IndexEntry entry)
     {
         if (Count >= _capacity / 4 * 3)
@@ -110,7 +110,7 @@ internal sealed unsafe class BlobTable : IDisposable
         for (var probe = 0; probe < MaxProbes; probe++)
         {
             ref var candidate = ref this[slot][0];
-            if (candidate.Length == 0 || candidate.Id == entry.Id)
+            if (candidate.Length == 0 || (candidate.Id == entry.Id && candidate.Pack == entry.Pack))
             {
                 Count += candidate.Length == 0 ? 1 : 0;
                 candidate.Id = entry.Id;

@@ -19,7 +19,7 @@ public sealed record DiskResult
 
     public BlobId Root => Tree.Root;
 
-    /// <summary>Bytes of chunks that differ from the base, holes made included.</summary>
+    /// <summary>Bytes of the chunks written that differ from the base; ranges made zero without reading them are not counted.</summary>
     public long ChangedBytes { get; init; }
 
     /// <summary>Bytes of sealed chunks this disk added to the repository.</summary>
