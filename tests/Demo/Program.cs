@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Runtime.InteropServices;
-using Spectre.Console;
 using Tidemark.Demo;
 
 using var stop = new CancellationTokenSource();
@@ -8,7 +7,7 @@ using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
 using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
 using var hangup = PosixSignalRegistration.Create(PosixSignal.SIGHUP, Stop);
 
-var screen = new Screen(AnsiConsole.Console);
+var screen = Screen.OfThisProcess();
 try
 {
     await Tour.RunAsync(args[0], screen, stop.Token);

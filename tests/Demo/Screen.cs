@@ -30,6 +30,16 @@ internal sealed class Screen(IAnsiConsole console)
     private readonly List<Step> _steps = [];
     private readonly long _begun = Stopwatch.GetTimestamp();
 
+    /// <summary>The terminal; a file or a log gets plain text, as wide as the table needs.</summary>
+    public static Screen OfThisProcess()
+    {
+        if (!Console.IsOutputRedirected)
+            return new Screen(AnsiConsole.Console);
+        var plain = AnsiConsole.Create(new AnsiConsoleSettings { Ansi = AnsiSupport.No, ColorSystem = ColorSystemSupport.NoColors });
+        plain.Profile.Width = 132;
+        return new Screen(plain);
+    }
+
     /// <summary>A sentence, with Spectre's markup.</summary>
     public void Say(string markup) => console.MarkupLine(markup);
 
@@ -78,9 +88,6 @@ internal sealed class Screen(IAnsiConsole console)
         }
 
         table.Caption($"{Seconds(Stopwatch.GetElapsedTime(_begun))} in all");
-        // Into a file or a log the width is unknown; the table needs this much.
-        if (console.Profile.Width < 120 && Console.IsOutputRedirected)
-            console.Profile.Width = 120;
         console.WriteLine();
         console.Write(table);
     }
