@@ -2,7 +2,6 @@
 using System.Xml.Linq;
 using Tidemark.Engine.Backup;
 using Tidemark.Engine.Points;
-using Tidemark.Engine.Runs;
 using Tidemark.Lab.Guests;
 using Tidemark.Libvirt;
 using Tidemark.Qemu;

@@ -3,6 +3,7 @@ using System.Xml.Linq;
 using Tidemark.Engine.Points;
 using Tidemark.Engine.Restore;
 using Tidemark.Lab;
+using Tidemark.Lab.Guests;
 using Tidemark.Libvirt;
 
 namespace Tidemark.Engine.Tests;
@@ -17,18 +18,24 @@ public sealed class MachineRestoreTests(LabFixture fixture)
     public async Task NvramKernelAndInitrd_ComeBackEqualAndRepointed_UnderANewIdentity()
     {
         await using var lab = await EngineLab.CreateAsync(fixture);
-        var random = new Random(7);
-        var files = new Dictionary<string, byte[]>(StringComparer.Ordinal);
-        foreach (var (role, size) in (ReadOnlySpan<(string, int)>)[("nvram", 128 << 10), ("kernel", 70_001), ("initrd", 3 << 20)])
+        // QEMU looks at a kernel before it starts; the firmware's memory may hold anything.
+        var image = await GuestImage.BuildAsync(GuestImage.DefaultCacheFolder, Token);
+        var memory = new byte[128 << 10];
+        new Random(7).NextBytes(memory);
+        var files = new Dictionary<string, byte[]>(StringComparer.Ordinal)
         {
-            files[role] = new byte[size];
-            random.NextBytes(files[role]);
-            await File.WriteAllBytesAsync(PathOf(role), files[role], Token);
+            ["nvram"] = memory,
+            ["kernel"] = await File.ReadAllBytesAsync(image.Kernel, Token),
+            ["initrd"] = await File.ReadAllBytesAsync(image.Initrd, Token),
+        };
+        foreach (var (role, content) in files)
+        {
+            await File.WriteAllBytesAsync(PathOf(role), content, Token);
             fixture.Host.GiveToQemu(PathOf(role));
         }
 
         var network = XElement.Parse("<interface type='user'><mac address='52:54:00:11:22:33'/><model type='virtio'/></interface>");
-        var machine = await LabMachine.DefineAsync(fixture.Host, "firm", new LabMachineOptions { Devices = [network], Boot = Boot() }, [Disk], Token);
+        var machine = await LabMachine.DefineAsync(fixture.Host, "firm", new LabMachineOptions { MemoryMiB = 256, Devices = [network], Boot = Boot() }, [Disk], Token);
         await machine.WriteAsync("vda", 65536, 65536, 0x77, Token);
         var truth = await machine.ReadDiskAsync("vda", Token);
         var point = await lab.BackUpAsync(machine);

@@ -25,6 +25,13 @@ for module in $(cat /modules/order); do
     insmod /modules/$module || say "ERROR module $module"
 done
 
+# The names of ports come a moment after their controller (virtio device 3).
+if grep -qs 0x0003 /sys/bus/virtio/devices/*/device; then
+    for attempt in $(seq 200); do
+        grep -qs . /sys/class/virtio-ports/*/name && break
+        usleep 50000
+    done
+fi
 for port in /sys/class/virtio-ports/*; do
     [ -e $port/name ] || continue
     mkdir -p /dev/virtio-ports
