@@ -95,7 +95,7 @@ public sealed class CrashTests
     private static async Task<bool> AssertSoundAsync(MemoryStore store, byte[] before, byte[] after)
     {
         using var repository = await Fixture.OpenAsync(store);
-        Assert.True((await repository.VerifyAsync(VerifyLevel.Data, null, Fixture.Token)).IsSound);
+        Assert.True((await repository.VerifyAsync(VerifyLevel.Data, null, null, Fixture.Token)).IsSound);
         var points = (await repository.ListPointsAsync(null, Fixture.Token)).Points;
         await Fixture.AssertHoldsAsync(repository, points[^1].Disk("vda"), before);
         if (points.Count == 2)

@@ -37,7 +37,7 @@ public sealed class DamageTests
 
         foreach (var level in Enum.GetValues<VerifyLevel>())
         {
-            var result = await repository.VerifyAsync(level, null, Fixture.Token);
+            var result = await repository.VerifyAsync(level, null, null, Fixture.Token);
             var isSeen = level != VerifyLevel.Quick || how != "flip" || !what.StartsWith('/');
             string[] expected = isSeen ? [key] : [];
             Assert.Equal(expected, result.Damaged.Select(damaged => damaged.Key).ToArray());
@@ -85,7 +85,7 @@ public sealed class DamageTests
         var key = store.Objects.Keys.Single(key => key.Contains($"{second.Id}/d-", StringComparison.Ordinal));
         Damage(store, key, "flip");
         using var repository = await Fixture.OpenAsync(store);
-        var result = await repository.VerifyAsync(VerifyLevel.Data, null, Fixture.Token);
+        var result = await repository.VerifyAsync(VerifyLevel.Data, null, null, Fixture.Token);
         Assert.Equal(second.Id, Assert.Single(Assert.Single(result.Damaged).Affected).Id);
         await Fixture.AssertHoldsAsync(repository, first.Disk("vda"), content);
     }

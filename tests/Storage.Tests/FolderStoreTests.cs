@@ -21,7 +21,7 @@ public sealed class FolderStoreTests : StoreContract, IDisposable
         var second = await Fixture.BackUpAsync(repository, changed, first, [1]);
         await Fixture.AssertHoldsAsync(repository, first.Disk("vda"), content);
         await Fixture.AssertHoldsAsync(repository, second.Disk("vda"), changed);
-        Assert.True((await repository.VerifyAsync(VerifyLevel.Packs, null, Fixture.Token)).IsSound);
+        Assert.True((await repository.VerifyAsync(VerifyLevel.Packs, null, null, Fixture.Token)).IsSound);
         Assert.Empty(Directory.GetFiles(Path.Combine(_folder, "tmp")));
         var pack = Directory.GetFiles(Path.Combine(_folder, "packs"), "d-*", SearchOption.AllDirectories)[0];
         Assert.Equal(Path.GetFileName(pack).Substring(2, 2), Path.GetFileName(Path.GetDirectoryName(pack)));

@@ -133,8 +133,8 @@ public sealed class GoldenBytesTests
         Assert.All(points, point => Assert.NotNull(point.Disk("vda").Hint));
         Assert.Equal("<domain/>", points[0].DomainXml);
         Assert.Equal("nvram", Encoding.UTF8.GetString(await repository.ReadFileAsync(Assert.Single(points[0].Files), Fixture.Token)));
-        Assert.True((await repository.VerifyAsync(VerifyLevel.Data, null, Fixture.Token)).IsSound);
-        Assert.True((await repository.VerifyAsync(VerifyLevel.Packs, null, Fixture.Token)).IsSound);
+        Assert.True((await repository.VerifyAsync(VerifyLevel.Data, null, null, Fixture.Token)).IsSound);
+        Assert.True((await repository.VerifyAsync(VerifyLevel.Packs, null, null, Fixture.Token)).IsSound);
     }
 
     /// <summary>Five million bytes, most of them holes: two levels of nodes, compressed and raw chunks, a partial tail.</summary>

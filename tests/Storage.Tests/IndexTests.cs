@@ -91,7 +91,7 @@ public sealed class IndexTests
         store.Objects["gc/00000001/index"] = made.Context.Close("gc/00000001/index", System.Text.Encoding.UTF8.GetBytes(record));
         using var repository = await Fixture.OpenAsync(store);
         Assert.Equal(0, (await Fixture.BackUpAsync(repository, content)).NewBytes);
-        Assert.True((await repository.VerifyAsync(VerifyLevel.Data, null, Fixture.Token)).IsSound);
+        Assert.True((await repository.VerifyAsync(VerifyLevel.Data, null, null, Fixture.Token)).IsSound);
     }
 
     [Fact]

@@ -117,8 +117,8 @@ public sealed class RunTests
                 await Fixture.AssertHoldsAsync(repository, point.Disk($"vd{i}"), contents[i]);
         }
 
-        Assert.True((await repository.VerifyAsync(VerifyLevel.Data, null, Fixture.Token)).IsSound);
-        Assert.True((await repository.VerifyAsync(VerifyLevel.Packs, null, Fixture.Token)).IsSound);
+        Assert.True((await repository.VerifyAsync(VerifyLevel.Data, null, null, Fixture.Token)).IsSound);
+        Assert.True((await repository.VerifyAsync(VerifyLevel.Packs, null, null, Fixture.Token)).IsSound);
     }
 
     [Fact]
