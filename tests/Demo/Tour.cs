@@ -46,8 +46,8 @@ internal sealed class Tour
         await tour.BootAsync(image);
         await tour.InitAsync();
         await tour.BackUpAsync("Full backup", "full");
-        await tour.BackUpAsync("The guest works on, incremental", "incremental");
-        await tour.BackUpAsync("The guest works on, incremental", "incremental");
+        await tour.BackUpAsync("It works on; incremental", "incremental");
+        await tour.BackUpAsync("It works on; incremental", "incremental");
         await tour.RestoreAsync();
         await tour.CheckCopyAsync();
         await tour.LookAtEveryPointAsync();
@@ -55,14 +55,14 @@ internal sealed class Tour
         await tour.CheckNothingIsLeftAsync();
     }
 
-    private Task BootAsync(GuestImage image) => _screen.StepAsync($"Machine '{Name}' boots and begins to write", async step =>
+    private Task BootAsync(GuestImage image) => _screen.StepAsync($"Machine '{Name}' boots, writes", async step =>
     {
         _machine = await _stage.StartGuestAsync(image, Name, DiskBytes, _stop);
         _guest = new GuestCommands(_machine);
         await _guest.WaitUntilBootedAsync(BootLimit, _stop);
         var (_, kernel) = await _guest.RunAsync("/bin/uname", ["-r"], _stop);
         await _guest.StartAsync("/bin/guest-writer", [], _stop);
-        step.Proofs.Add($"Linux {kernel.Trim()}, ext4 on {Screen.Size(DiskBytes)}");
+        step.Proofs.Add($"Linux {kernel.Trim()}, {Screen.Size(DiskBytes)} ext4");
         await WaitForFilesAsync([]);
         return true;
     });
@@ -99,7 +99,7 @@ internal sealed class Tour
         }));
     }
 
-    private Task RestoreAsync() => _screen.StepAsync($"The middle point becomes machine '{Copy}'", async step =>
+    private Task RestoreAsync() => _screen.StepAsync($"Middle point becomes '{Copy}'", async step =>
     {
         var middle = _taken[1];
         var result = await _tidemark.RunAsync(
@@ -107,11 +107,11 @@ internal sealed class Tour
         var disk = result.GetProperty("disks")[0];
         OffException.Unless(disk.GetProperty("verified").GetBoolean(), "The restored disk was not proved.");
         OffException.Unless(result.GetProperty("started").GetBoolean(), $"Machine '{Copy}' was not started.");
-        step.Proofs.Add($"{Screen.Size(disk.GetProperty("bytesWritten").GetInt64())} written and read back: the same hash tree");
+        step.Proofs.Add($"{Screen.Size(disk.GetProperty("bytesWritten").GetInt64())} written; read back, the same hash tree");
         return true;
     });
 
-    private Task CheckCopyAsync() => _screen.StepAsync($"'{Copy}' boots and checks its own files", async step =>
+    private Task CheckCopyAsync() => _screen.StepAsync($"'{Copy}' checks its files", async step =>
     {
         var copy = await _stage.Host.Connection.GetDomainAsync(Copy, _stop);
         OffException.Unless(copy.Uuid != _machine.Uuid, "The new machine has the UUID of the old one.");
@@ -132,7 +132,7 @@ internal sealed class Tour
     });
 
     // The machine that booted has changed its disk; these are as the points have them.
-    private Task LookAtEveryPointAsync() => _screen.StepAsync("Every point, restored and judged from outside", async step =>
+    private Task LookAtEveryPointAsync() => _screen.StepAsync("Every point seen from outside", async step =>
     {
         foreach (var taken in _taken)
         {
@@ -144,17 +144,18 @@ internal sealed class Tour
             File.Delete(path);
         }
 
-        step.Proofs.Add("frozen file systems need no repair");
+        step.Proofs.Add("restored raw: no file system needs repair");
         return true;
     });
 
-    private Task VerifyAsync() => _screen.StepAsync("The whole repository is read and verified", async step =>
+    private Task VerifyAsync() => _screen.StepAsync("Whole repository verified", async step =>
     {
         var result = await _tidemark.RunAsync(_stop, "verify", "--level", "data");
         var looked = result.GetProperty("checked");
         OffException.Unless(result.GetProperty("ok").GetBoolean(), $"The repository is damaged: {result.GetProperty("damaged")}");
         OffException.Unless(looked.GetProperty("points").GetInt32() == _taken.Count, $"Not every point was verified: {looked}");
         step.ReadBytes = looked.GetProperty("bytes").GetInt64();
+        OffException.Unless(step.ReadBytes > 0, "The verification read nothing.");
         step.Proofs.Add($"{_taken.Count} points, {looked.GetProperty("objects").GetInt64()} objects, all sound");
         return true;
     });
