@@ -151,7 +151,11 @@ internal sealed class VerifyRun : IDisposable
         }
     }
 
-    private void Advance(long bytes) => _progress?.Report(Interlocked.Add(ref _bytes, bytes));
+    private void Advance(long bytes)
+    {
+        var total = Interlocked.Add(ref _bytes, bytes);
+        _progress?.Report(total);
+    }
 
     private void ReportBlob(BlobId id, RepositoryDamagedException failure)
     {
