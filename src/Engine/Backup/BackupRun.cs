@@ -125,7 +125,6 @@ public sealed class BackupRun
             cancellationToken);
         await ReachedAsync(RunStep.Registered);
         var entry = NewEntry();
-        RunFolder.Create(_context.Folders, entry.Folder);
         await _journal.WriteAsync(entry, cancellationToken);
         await ReachedAsync(RunStep.Journaled);
         var guardian = await StartGuardianAsync(entry, cancellationToken);
@@ -134,6 +133,7 @@ public sealed class BackupRun
             await ReachedAsync(RunStep.Guarded);
             try
             {
+                RunFolder.Create(_context.Folders, entry.Folder);
                 var point = await TransferAsync(stored, lineage, entry, guardian, cancellationToken);
                 await FinishAsync(lineage, point, entry, guardian);
                 return RepositorySession.Describe(point with { Warnings = [.. _warnings] });
@@ -290,7 +290,7 @@ public sealed class BackupRun
         Checkpoint = _checkpoint,
         Folder = RunFolder.PathOf(_context.Folders, _id.Value),
         Disks = _plan.Disks.Select(disk => disk.Disk.Name).ToList(),
-        MayFreeze = _options.Quiesce != Quiesce.Off && _machine.AgentConnected,
+        MayFreeze = _options.Quiesce != Quiesce.Off && _machine is { AgentConnected: true, State: MachineState.Running },
     };
 
     private async Task<GuardianProcess> StartGuardianAsync(JournalEntry entry, CancellationToken cancellationToken)
@@ -302,7 +302,6 @@ public sealed class BackupRun
         }
         catch
         {
-            RunFolder.Remove(entry.Folder);
             _journal.Remove(entry.Run);
             throw;
         }
