@@ -47,7 +47,7 @@ public sealed class CrashGuest
             Image = await GuestImage.BuildAsync(GuestImage.DefaultCacheFolder, Token),
             Disks = [],
             ConsoleLog = Path.Combine(host.Folder, $"{name}.log"),
-            PaceMilliseconds = 100,
+            PaceMilliseconds = 200,
             KeptFiles = 60,
         };
         var document = XElement.Parse(definition.DomainXml());
@@ -63,6 +63,8 @@ public sealed class CrashGuest
         await machine.Domain.ResumeAsync(Token);
         await guest.Log.WaitForAsync("READY mode=writer disks=1", BootLimit, Token);
         await guest.Log.WaitForWritesAsync(5, BootLimit, Token);
+        while (!(await machine.DescribeAsync(Token)).IsAgentConnected)
+            await Task.Delay(50, Token);
         // Only now: a disk that is there at the start would be formatted.
         await machine.AttachAsync(new LabDisk(QuietDisk, quietBytes), Token);
         return guest;

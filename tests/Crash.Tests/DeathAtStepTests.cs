@@ -8,7 +8,8 @@ namespace Tidemark.Crash.Tests;
 /// The process that makes a backup dies by SIGKILL, its own and so without any clean-up, at each named step. The guardian alone
 /// must put the guest right, and the next run the rest.
 /// </summary>
-public sealed class DeathAtStepTests(DeathAtStepTests.Fixture fixture) : IClassFixture<DeathAtStepTests.Fixture>
+[Collection(nameof(SharedGuest))]
+public sealed class DeathAtStepTests(SharedGuest fixture)
 {
     private const int Mebi = 1 << 20;
 
@@ -70,30 +71,5 @@ public sealed class DeathAtStepTests(DeathAtStepTests.Fixture fixture) : IClassF
             return;
         await Task.Delay(1000, CrashLab.Token);
         await _guest.AssertFilesAsync(_lab, newest, before, _guest.Log.Position);
-    }
-
-    /// <summary>A guest that has been backed up once, so that every run after it is incremental.</summary>
-    public sealed class Fixture(HostFixture host) : IAsyncLifetime
-    {
-        public Random Random { get; } = new(TestKit.Seed.Choose(7));
-
-        public CrashLab Lab { get; private set; } = null!;
-
-        public CrashGuest Guest { get; private set; } = null!;
-
-        public async ValueTask InitializeAsync()
-        {
-            Lab = await CrashLab.CreateAsync(host.Host);
-            Guest = await CrashGuest.StartAsync(host.Host, "steps", 8 * Mebi);
-            await Guest.DisturbAsync(Random, 4 * Mebi);
-            var outcome = await Lab.BackUpAsync(Guest.Machine);
-            Assert.True(outcome.ExitCode == 0, $"{outcome}");
-        }
-
-        public async ValueTask DisposeAsync()
-        {
-            await Guest.Machine.StopAsync(CrashLab.Token);
-            await Lab.DisposeAsync();
-        }
     }
 }

@@ -109,6 +109,29 @@ public sealed class HostTroubleTests(HostFixture host)
         await machine.StopAsync(CrashLab.Token);
     }
 
+    [Fact]
+    public async Task ShrunkAndGrownAgainBetweenBackups_TheLostBytesAreZeroInTheNextPoint()
+    {
+        await using var lab = await CrashLab.CreateAsync(host.Host);
+        var machine = await DefineAsync(host.Host, "regrown");
+        await machine.WriteAsync("vda", 6 * Mebi, Mebi, 7, CrashLab.Token);
+        await SucceedAsync(lab, machine);
+        await machine.ResizeAsync("vda", 5 * Mebi, CrashLab.Token);
+        await machine.ResizeAsync("vda", 8 * Mebi, CrashLab.Token);
+        // Behind the cut something is written anew, so that the last of it does not tell.
+        await machine.WriteAsync("vda", 6 * Mebi + (Mebi / 2), Mebi / 2, 8, CrashLab.Token);
+        var truth = await TruthAsync(machine);
+        Assert.Equal(0, truth["vda"][6 * Mebi]);
+        await SucceedAsync(lab, machine);
+        var newest = (await lab.PointsAsync(machine))[^1];
+        await AssertExactAsync(lab, newest, truth);
+        Assert.Equal("full incremental", string.Join(' ', newest.Disks.Select(disk => disk.Mode)));
+        Assert.Contains("lacks changes", newest.Disks[0].Reason, StringComparison.Ordinal);
+        await lab.AssertCleanAsync(machine, newest);
+        await NextRunIsRightAsync(lab, machine, "incremental");
+        await machine.StopAsync(CrashLab.Token);
+    }
+
     private static async Task<LabMachine> DefineAsync(LabHost host, string name)
     {
         var machine = await LabMachine.DefineAsync(host, name, new LabDisk("vda", 8 * Mebi), new LabDisk("vdb", 4 * Mebi));

@@ -4,7 +4,8 @@ using System.Diagnostics;
 namespace Tidemark.Crash.Tests;
 
 /// <summary>A user or the system ends a backup in the middle: it undoes itself.</summary>
-public sealed class InterruptionTests(InterruptionTests.Fixture fixture) : IClassFixture<InterruptionTests.Fixture>
+[Collection(nameof(SharedGuest))]
+public sealed class InterruptionTests(SharedGuest fixture)
 {
     private const int Mebi = 1 << 20;
     private const int Interrupted = 130;
@@ -28,13 +29,12 @@ public sealed class InterruptionTests(InterruptionTests.Fixture fixture) : IClas
     }
 
     [Theory]
-    [InlineData(2, 0.5)]
-    [InlineData(2, 0.7)]
-    [InlineData(15, 0.9)]
+    [InlineData(2, 0.6)]
+    [InlineData(15, 0.8)]
     public async Task SignalAtSomeMoment_EitherUndoesTheRunOrComesTooLate(int signal, double part)
     {
         var points = (await _lab.PointsAsync(_guest.Machine)).Count;
-        await _guest.DisturbAsync(fixture.Random, 16 * Mebi);
+        await _guest.DisturbAsync(fixture.Random, SharedGuest.QuietBytes);
         var backup = _lab.StartBackup(_guest.Machine);
         await Task.Delay(fixture.Duration * part, CrashLab.Token);
         CrashLab.Signal(backup.Id, signal);
@@ -56,34 +56,5 @@ public sealed class InterruptionTests(InterruptionTests.Fixture fixture) : IClas
         var newest = (await _lab.PointsAsync(_guest.Machine))[^1];
         await _lab.AssertCleanAsync(_guest.Machine, newest);
         await _lab.AssertRestoresAsync(newest, CrashGuest.QuietDisk, _guest.Quiet);
-    }
-
-    /// <summary>A guest that has been backed up.</summary>
-    public sealed class Fixture(HostFixture host) : IAsyncLifetime
-    {
-        public Random Random { get; } = new(TestKit.Seed.Choose(2));
-
-        public CrashLab Lab { get; private set; } = null!;
-
-        public CrashGuest Guest { get; private set; } = null!;
-
-        public TimeSpan Duration { get; private set; }
-
-        public async ValueTask InitializeAsync()
-        {
-            Lab = await CrashLab.CreateAsync(host.Host);
-            Guest = await CrashGuest.StartAsync(host.Host, "signals", 16 * Mebi);
-            await Guest.DisturbAsync(Random, 16 * Mebi);
-            var started = Stopwatch.GetTimestamp();
-            var outcome = await Lab.BackUpAsync(Guest.Machine);
-            Duration = Stopwatch.GetElapsedTime(started);
-            Assert.True(outcome.ExitCode == 0, $"{outcome}");
-        }
-
-        public async ValueTask DisposeAsync()
-        {
-            await Guest.Machine.StopAsync(CrashLab.Token);
-            await Lab.DisposeAsync();
-        }
     }
 }

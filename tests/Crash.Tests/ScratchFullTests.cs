@@ -6,7 +6,8 @@ using Tidemark.Libvirt;
 namespace Tidemark.Crash.Tests;
 
 /// <summary>The scratch space fills up: QEMU then pauses the guest, and no guest may stay so because of a backup.</summary>
-public sealed class ScratchFullTests(HostFixture host)
+[Collection(nameof(SharedGuest))]
+public sealed class ScratchFullTests(HostFixture host, SharedGuest fixture)
 {
     private const int Mebi = 1 << 20;
     private static readonly TimeSpan FillLimit = TimeSpan.FromSeconds(60);
@@ -26,11 +27,10 @@ public sealed class ScratchFullTests(HostFixture host)
     public async Task ScratchFull_VoidsTheRunAndTheGuestGoesOn(Ending ending)
     {
         Assert.SkipUnless(Environment.IsPrivilegedProcess, "A file system of a few megabytes can only be mounted by root.");
-        await using var lab = await CrashLab.CreateAsync(host.Host);
         var scratch = host.Host.CreateFolder($"full{ending}");
         try
         {
-            await Tool.RunAsync("mount", ["-t", "tmpfs", "-o", "size=3m,mode=711", "tmpfs", scratch], CrashLab.Token);
+            await Tool.RunAsync("mount", ["-t", "tmpfs", "-o", "size=2m,mode=711", "tmpfs", scratch], CrashLab.Token);
         }
         catch (InvalidOperationException e)
         {
@@ -39,7 +39,7 @@ public sealed class ScratchFullTests(HostFixture host)
 
         try
         {
-            await FillAsync(lab, ending, scratch);
+            await FillAsync(ending, scratch);
         }
         finally
         {
@@ -47,18 +47,18 @@ public sealed class ScratchFullTests(HostFixture host)
         }
     }
 
-    private async Task FillAsync(CrashLab lab, Ending ending, string scratch)
+    private async Task FillAsync(Ending ending, string scratch)
     {
-        var random = new Random(3);
-        var guest = await CrashGuest.StartAsync(host.Host, $"full{ending}".ToLowerInvariant(), 4 * Mebi);
-        await guest.DisturbAsync(random, Mebi);
-        await guest.RunAsync("dd if=/dev/zero of=/mnt/vda/big bs=1M count=24; tr '\\0' x < /mnt/vda/big | dd of=/mnt/vda/big bs=1M conv=notrunc; sync; echo FILLED > /dev/ttyS0");
+        var (lab, guest) = (fixture.Lab, fixture.Guest);
+        // Space of the scratch is taken where the disk held data before.
+        await guest.RunAsync("[ -e /mnt/vda/big ] || dd if=/dev/urandom of=/mnt/vda/big bs=1M count=8; sync; echo FILLED > /dev/ttyS0");
         await guest.Log.WaitForAsync("FILLED", FillLimit, CrashLab.Token);
         var first = await lab.BackUpAsync(guest.Machine);
         Assert.True(first.ExitCode == 0, $"{first}");
+        var points = (await lab.PointsAsync(guest.Machine)).Count;
 
         var (backup, gate) = await lab.StartAndHoldAsync(guest.Machine, scratch);
-        await guest.RunAsync("tr x y < /mnt/vda/big | dd of=/mnt/vda/big bs=1M conv=notrunc; sync");
+        await guest.RunAsync("dd if=/dev/urandom of=/mnt/vda/big bs=1M count=8 conv=notrunc; sync");
         await WaitForPauseAsync(guest);
         var died = Stopwatch.GetTimestamp();
         if (ending == Ending.Killed)
@@ -81,9 +81,9 @@ public sealed class ScratchFullTests(HostFixture host)
         await guest.AssertRunsAsync(Stopwatch.GetTimestamp());
         await lab.AssertNothingStaysAsync(guest.Machine, died, journal: true);
         Assert.Empty(Directory.GetFileSystemEntries(scratch));
-        Assert.Single(await lab.PointsAsync(guest.Machine));
+        Assert.Equal(points, (await lab.PointsAsync(guest.Machine)).Count);
 
-        await guest.DisturbAsync(random, Mebi);
+        await guest.DisturbAsync(fixture.Random, Mebi);
         var before = guest.Log.Position;
         var next = await lab.BackUpAsync(guest.Machine);
         Assert.True(next.ExitCode == 0, $"{next}");
@@ -93,7 +93,6 @@ public sealed class ScratchFullTests(HostFixture host)
         await lab.AssertRestoresAsync(newest, CrashGuest.QuietDisk, guest.Quiet);
         await Task.Delay(1000, CrashLab.Token);
         await guest.AssertFilesAsync(lab, newest, before, guest.Log.Position);
-        await guest.Machine.StopAsync(CrashLab.Token);
     }
 
     private static async Task WaitForPauseAsync(CrashGuest guest)

@@ -91,7 +91,6 @@ public sealed class BackupRun
         var lineage = await Lineage.ReadAsync(_context.Hypervisor, _context.Repository, _machine, cancellationToken);
         await lineage.DropDeadAsync(cancellationToken);
         await ReachedAsync(RunStep.Recovered);
-        var broken = new HashSet<string>(StringComparer.Ordinal);
         while (true)
         {
             _plan = BackupPlanner.Plan(_machine, lineage.Checkpoints, lineage.PreviousDisks, _options);
@@ -102,10 +101,10 @@ public sealed class BackupRun
             }
             catch (CheckpointUnusableException e) when (_plan.Disks.Any(disk => disk.IsIncremental))
             {
-                // libvirt knows better than we did: that disk (or, if it is not named, every disk) is read in full.
+                // libvirt, or the disk itself, knows better than we did: that disk (or, if it is not named, every disk) is read in full.
                 var disks = e.Disk.Length > 0 ? [e.Disk] : _plan.Disks.Where(disk => disk.IsIncremental).Select(disk => disk.Disk.Name);
-                broken.UnionWith(disks);
-                _machine = WithBrokenBitmaps(_machine, broken);
+                var health = e.IsIncomplete ? BitmapHealth.Incomplete : BitmapHealth.Broken;
+                _machine = WithBitmaps(_machine, disks.ToHashSet(StringComparer.Ordinal), health);
             }
         }
     }
@@ -362,11 +361,11 @@ public sealed class BackupRun
         }
     }
 
-    private static Machine WithBrokenBitmaps(Machine machine, IReadOnlySet<string> disks) => machine with
+    private static Machine WithBitmaps(Machine machine, IReadOnlySet<string> disks, BitmapHealth health) => machine with
     {
         Disks = machine.Disks.Select(disk => !disks.Contains(disk.Name) ? disk : disk with
         {
-            Bitmaps = disk.Bitmaps.Keys.ToDictionary(name => name, _ => BitmapHealth.Broken, StringComparer.Ordinal),
+            Bitmaps = disk.Bitmaps.Keys.ToDictionary(name => name, _ => health, StringComparer.Ordinal),
         }).ToList(),
     };
 }
