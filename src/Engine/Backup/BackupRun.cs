@@ -238,7 +238,7 @@ public sealed class BackupRun
         var files = new List<FileResult>();
         foreach (var file in definition.Files)
         {
-            var content = await File.ReadAllBytesAsync(file.Path, cancellationToken);
+            await using var content = File.OpenRead(file.Path);
             files.Add(await stored.StoreFileAsync($"{file.Role}/{file.Name}", content, cancellationToken));
         }
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 using Tidemark.Engine.Points;
-using Tidemark.Engine.Verify;
 using Tidemark.Storage;
 
 namespace Tidemark.Engine.Repositories;
@@ -96,8 +95,9 @@ public sealed class RepositorySession : IAsyncDisposable
     /// <param name="level">How deep.</param>
     /// <param name="points">Ids of restore points; empty for all.</param>
     /// <param name="cancellationToken">Ends the check.</param>
-    public Task<VerifyResult> VerifyAsync(VerifyLevel level, IReadOnlyList<string> points, CancellationToken cancellationToken) =>
-        VerifyRun.RunAsync(Repository, level, points, cancellationToken);
+    public Task<Verify.VerifyResult> VerifyAsync(
+        Verify.VerifyLevel level, IReadOnlyList<string> points, CancellationToken cancellationToken) =>
+        Verify.VerifyRun.RunAsync(Repository, level, points, cancellationToken);
 
     public ValueTask DisposeAsync()
     {

@@ -19,7 +19,7 @@ public sealed record DiskResult
 
     public BlobId Root => Tree.Root;
 
-    /// <summary>Bytes of chunks that differ from the base, holes made included.</summary>
+    /// <summary>Bytes of the chunks written that differ from the base; ranges made zero without reading them are not counted.</summary>
     public long ChangedBytes { get; init; }
 
     /// <summary>Bytes of sealed chunks this disk added to the repository.</summary>
@@ -86,7 +86,8 @@ public sealed class DiskWriter
     /// Writes a chunk whose content is the first bytes of <paramref name="buffer"/> (the disk's bytes in that chunk; what lies beyond is
     /// cleared). Takes the buffer over, whatever happens. Waits while the pipeline is full.
     /// </summary>
-    /// <exception cref="ArgumentException">The chunk is not after the last one, or outside the disk, or the buffer is too small.</exception>
+    /// <exception cref="ArgumentException">The chunk is not after the last one, or outside the disk, or the buffer is too
+    /// small.</exception>
     public async ValueTask WriteAsync(long chunk, IMemoryOwner<byte> buffer, CancellationToken cancellationToken)
     {
         var owned = buffer;
@@ -198,7 +199,8 @@ public sealed class DiskWriter
     {
         if (from < _position || to < from || to > ChunkCount)
             throw new ArgumentOutOfRangeException(
-                nameof(from), $"Chunks {from} to {to} of disk '{_name}' are not within {_position} to {ChunkCount}, what is still to be written.");
+                nameof(from),
+                $"Chunks {from} to {to} of disk '{_name}' are not within {_position} to {ChunkCount}, what is still to be written.");
     }
 
     // The base's last bytes beyond a cut must not stay in the tree: the chunk across the new end is written again without them.
