@@ -6,6 +6,7 @@ using Tidemark.Engine.Points;
 using Tidemark.Engine.Repositories;
 using Tidemark.Engine.Restore;
 using Tidemark.Engine.Runs;
+using Tidemark.Engine.Verify;
 using Tidemark.Lab;
 
 [assembly: AssemblyFixture(typeof(HostFixture))]
@@ -72,13 +73,13 @@ public sealed partial class CrashLab : IAsyncDisposable
         ["dotnet", "exec", Built("tests/Worker", "Tidemark.Worker.dll"), machine.Domain.Uuid.ToString("d"), $"{step}", .. Cli, "guardian"],
         withGuardian ? [("WORKER_TAKES_GUARDIAN", "1")] : []));
 
-    /// <summary>Starts a backup that stops in the middle, its job active and the guest thawed, until the returned file is deleted.</summary>
+    /// <summary>Starts a backup that stops in the middle, its job active and the guest thawed, until the returned file exists.</summary>
     public async Task<(Process Backup, string Gate)> StartAndHoldAsync(LabMachine machine, string? scratch = null)
     {
         var gate = PathOf($"gate-{Guid.NewGuid().ToString("n")[..6]}");
-        var settings = gate + ".yaml";
+        var (settings, over) = (gate + ".yaml", gate + ".over");
         await File.WriteAllTextAsync(
-            settings, $"defaults:\n  afterThaw: ['touch {gate}; while [ -e {gate} ]; do sleep 0.05; done']\n", Token);
+            settings, $"defaults:\n  afterThaw: ['echo >> {gate}; while [ ! -e {over} ]; do sleep 0.05; done; echo >> {gate}']\n", Token);
         var backup = Start(
             [.. Cli, "backup", machine.Name, "--config", settings], scratch is null ? [] : [("TIDEMARK_SCRATCH", scratch)]);
         while (!File.Exists(gate))
@@ -88,7 +89,7 @@ public sealed partial class CrashLab : IAsyncDisposable
             await Task.Delay(Poll, Token);
         }
 
-        return (backup, gate);
+        return (backup, over);
     }
 
     public static async Task<Outcome> EndOfAsync(Process process)
@@ -107,6 +108,7 @@ public sealed partial class CrashLab : IAsyncDisposable
         await using var repository = await RepositorySession.OpenAsync(RepositoryFolder, Access, Token);
         var list = await repository.PointsAsync(Token);
         Assert.Empty(list.Damaged);
+        Assert.True((await repository.VerifyAsync(VerifyLevel.Quick, [], Token)).Ok);
         return list.Points.Where(point => point.MachineUuid == machine.Domain.Uuid.ToString("d")).ToList();
     }
 

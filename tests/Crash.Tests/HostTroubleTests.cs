@@ -23,7 +23,7 @@ public sealed class HostTroubleTests(HostFixture host)
         var (backup, gate) = await lab.StartAndHoldAsync(machine);
         await own.StopDaemonAsync(killed, CrashLab.Token);
         await own.StartDaemonAsync(CrashLab.Token);
-        File.Delete(gate);
+        File.Create(gate).Dispose();
         var outcome = await CrashLab.EndOfAsync(backup);
         Assert.True(outcome.ExitCode == 0, $"{outcome}");
         var newest = (await lab.PointsAsync(machine))[^1];
@@ -43,11 +43,54 @@ public sealed class HostTroubleTests(HostFixture host)
         var (backup, gate) = await lab.StartAndHoldAsync(machine);
         await own.StopDaemonAsync(kill: true, CrashLab.Token);
         CrashLab.Kill(backup.Id);
-        File.Delete(gate);
+        File.Create(gate).Dispose();
         await CrashLab.EndOfAsync(backup);
         await Task.Delay(1000, CrashLab.Token);
         await own.StartDaemonAsync(CrashLab.Token);
         await lab.AssertNothingStaysAsync(machine, System.Diagnostics.Stopwatch.GetTimestamp(), journal: true);
+        await NextRunIsRightAsync(lab, machine, "incremental");
+    }
+
+    [Fact]
+    public async Task DeathBetweenTheHooks_TheGuardianRunsTheSecondOnes()
+    {
+        await using var lab = await CrashLab.CreateAsync(host.Host);
+        var machine = await DefineAsync(host.Host, "hooks");
+        var (backup, gate) = await lab.StartAndHoldAsync(machine);
+        var log = gate[..^".over".Length];
+        CrashLab.Kill(backup.Id);
+        var died = System.Diagnostics.Stopwatch.GetTimestamp();
+        while ((await File.ReadAllTextAsync(log, CrashLab.Token)).Length < 2)
+        {
+            Assert.True(System.Diagnostics.Stopwatch.GetElapsedTime(died) < TimeSpan.FromSeconds(30), "No second hook was begun.");
+            await Task.Delay(50, CrashLab.Token);
+        }
+
+        File.Create(gate).Dispose();
+        await CrashLab.EndOfAsync(backup);
+        await lab.AssertNothingStaysAsync(machine, died, journal: true);
+        await NextRunIsRightAsync(lab, machine, "full");
+        await machine.StopAsync(CrashLab.Token);
+    }
+
+    [Fact]
+    public async Task PrivilegedHost_ScratchGoesToQemusUserWhateverOthersSayOfThemselves()
+    {
+        if (await LabHost.WhySystemUnavailableAsync(CrashLab.Token) is { } reason)
+            Assert.Skip(reason);
+        await using var own = await LabHost.StartSystemAsync(CrashLab.Token);
+        await using var lab = await CrashLab.CreateAsync(own);
+        var machine = await DefineAsync(own, "owned");
+        using var liar = System.Diagnostics.Process.Start(
+            "setpriv", ["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c", "sleep 60 & wait", "-uuid", $"{machine.Domain.Uuid}"]);
+        var (backup, gate) = await lab.StartAndHoldAsync(machine);
+        var folder = Assert.Single(Directory.GetFileSystemEntries(lab.Folders.Scratch));
+        var owner = (await Tool.RunAsync("stat", ["-c", "%u %a", folder], CrashLab.Token)).Trim();
+        File.Create(gate).Dispose();
+        var outcome = await CrashLab.EndOfAsync(backup);
+        liar.Kill(entireProcessTree: true);
+        Assert.Equal($"{own.QemuUserId} 700", owner);
+        Assert.True(outcome.ExitCode == 0, $"{outcome}");
         await NextRunIsRightAsync(lab, machine, "incremental");
     }
 
@@ -59,7 +102,7 @@ public sealed class HostTroubleTests(HostFixture host)
         await SucceedAsync(lab, machine);
         var (backup, gate) = await lab.StartAndHoldAsync(machine);
         await machine.KillAsync(CrashLab.Token);
-        File.Delete(gate);
+        File.Create(gate).Dispose();
         await AssertStoppedAsync(lab, machine, await CrashLab.EndOfAsync(backup));
         await machine.StartAsync(CrashLab.Token);
         var newest = await NextRunIsRightAsync(lab, machine, "full");
@@ -86,7 +129,7 @@ public sealed class HostTroubleTests(HostFixture host)
         await SucceedAsync(lab, machine);
         var (backup, gate) = await lab.StartAndHoldAsync(machine);
         await machine.StopAsync(CrashLab.Token);
-        File.Delete(gate);
+        File.Create(gate).Dispose();
         await AssertStoppedAsync(lab, machine, await CrashLab.EndOfAsync(backup));
         await machine.StartAsync(CrashLab.Token);
         await NextRunIsRightAsync(lab, machine, "incremental");

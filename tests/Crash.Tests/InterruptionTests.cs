@@ -22,7 +22,7 @@ public sealed class InterruptionTests(SharedGuest fixture)
         var (backup, gate) = await _lab.StartAndHoldAsync(_guest.Machine);
         Assert.True((await _guest.Machine.Domain.GetJobStatsAsync(cancellationToken: CrashLab.Token)).IsActive);
         CrashLab.Signal(backup.Id, signal);
-        File.Delete(gate);
+        File.Create(gate).Dispose();
         var outcome = await CrashLab.EndOfAsync(backup);
         Assert.True(outcome.ExitCode == Interrupted, $"{outcome}");
         await AssertUndoneAsync(points);

@@ -20,7 +20,7 @@ public sealed class OtherJobsTests(HostFixture host)
         await Task.Delay(2000, CrashLab.Token);
         Assert.False(second.HasExited);
         Assert.True((await machine.Domain.GetJobStatsAsync(cancellationToken: CrashLab.Token)).IsActive);
-        File.Delete(gate);
+        File.Create(gate).Dispose();
         var outcomes = new[] { await CrashLab.EndOfAsync(first), await CrashLab.EndOfAsync(second) };
         Assert.All(outcomes, outcome => Assert.True(outcome.ExitCode == 0, $"{outcome}"));
         var points = await lab.PointsAsync(machine);

@@ -65,7 +65,7 @@ public sealed class ScratchFullTests(HostFixture host, SharedGuest fixture)
             CrashLab.Kill(backup.Id);
         else if (ending == Ending.AbortedByAStranger)
             await guest.Machine.Domain.AbortJobAsync(CrashLab.Token);
-        File.Delete(gate);
+        File.Create(gate).Dispose();
         var outcome = await CrashLab.EndOfAsync(backup);
         if (ending == Ending.Killed)
             Assert.Equal(CrashLab.Killed, outcome.ExitCode);

@@ -174,6 +174,8 @@ public sealed class BackupRun
     {
         try
         {
+            if (_options.AfterThaw.Count > 0)
+                await _journal.WriteAsync(entry with { AfterThaw = _options.AfterThaw }, cancellationToken);
             await Hooks.RunAsync("before-freeze", _options.BeforeFreeze, _machine.Name, _machine.Uuid, cancellationToken);
             return await _context.Hypervisor.FreezeAsync(
                 new FreezeRequest
@@ -199,6 +201,9 @@ public sealed class BackupRun
             {
                 Warn(e.Message);
             }
+
+            if (_options.AfterThaw.Count > 0)
+                await _journal.WriteAsync(entry, CancellationToken.None);
         }
     }
 

@@ -53,6 +53,8 @@ internal sealed class Recovery(IHypervisor hypervisor, Journal journal)
         await hypervisor.EndJobAsync(entry.MachineUuid, entry.Folder, cancellationToken);
         RunFolder.Remove(entry.Folder);
         await hypervisor.EndJobAsync(entry.MachineUuid, entry.Folder, cancellationToken);
+        if (entry.AfterThaw.Count > 0)
+            entry = await RunHooksAsync(entry, cancellationToken);
         if (fence == RunFate.Unknown)
             return false;
         if (fence == RunFate.Revoked && entry.Checkpoint is { } checkpoint)
@@ -64,6 +66,23 @@ internal sealed class Recovery(IHypervisor hypervisor, Journal journal)
         else
             await journal.WriteAsync(entry with { ThawOwed = true }, cancellationToken);
         return thawed;
+    }
+
+    // At least once: of a hook that the worker died in, nobody knows how far it came.
+    private async Task<JournalEntry> RunHooksAsync(JournalEntry entry, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await Hooks.RunAsync("after-thaw", entry.AfterThaw, entry.MachineName, entry.MachineUuid, cancellationToken);
+        }
+        catch (EngineException)
+        {
+            // As in a run that lives: its failure changes nothing.
+        }
+
+        var rest = entry with { AfterThaw = [] };
+        await journal.WriteAsync(rest, cancellationToken);
+        return rest;
     }
 
     private static async Task<RunFate> FenceAsync(JournalEntry entry, CancellationToken cancellationToken)
