@@ -77,7 +77,8 @@ internal static class GlobalOptions
 
     /// <summary>Messages of a command to its user.</summary>
     public static UserOutput Output(this ParseResult result) =>
-        new(result.GetValue(Json), result.GetValue(Quiet), result.GetValue(Progress)!);
+        new(
+            result.GetValue(Json), result.GetValue(Quiet), result.GetResult(Verbose) is { Implicit: false }, result.GetValue(Progress)!);
 
     /// <exception cref="EngineException">No repository is named.</exception>
     public static string RepositoryUrl(this ParseResult result, SettingsFile settings) =>

@@ -46,6 +46,10 @@ internal sealed class ProgressView : IAsyncDisposable
             case Notice notice:
                 _notices.Enqueue($"{notice.Machine}: {notice.Text}");
                 break;
+            case StagesMeasured measured when _output.Verbose:
+                var stages = measured.Stages.Select(stage => $"{stage.Key} {stage.Value.TotalSeconds:0.000}");
+                _notices.Enqueue($"{measured.Machine}: seconds by stage, summed over threads: {string.Join(", ", stages)}");
+                break;
         }
     }
 

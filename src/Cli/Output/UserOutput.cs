@@ -7,7 +7,7 @@ namespace Tidemark.Cli.Output;
 /// <summary>
 /// Where a command's words go: results to standard output (text, or one JSON document), everything else to standard error.
 /// </summary>
-internal sealed class UserOutput(bool json, bool quiet, string progress)
+internal sealed class UserOutput(bool json, bool quiet, bool verbose, string progress)
 {
     public bool IsJson => json;
 
@@ -15,6 +15,8 @@ internal sealed class UserOutput(bool json, bool quiet, string progress)
     public string Progress => progress;
 
     public bool Quiet => quiet;
+
+    public bool Verbose => verbose;
 
     /// <summary>The command's result, in the form that was asked for.</summary>
     public void Result<T>(T document, JsonTypeInfo<T> shape, Func<T, string> asText)

@@ -45,4 +45,7 @@ public sealed record RestoreResult(
 /// <param name="Target">Path or URI.</param>
 /// <param name="BytesWritten">Data written, bytes; what is zero is not written.</param>
 /// <param name="Verified">The target was flushed, read back through its format, and its tree root is the restore point's.</param>
-public sealed record RestoredDiskResult(string Name, string Target, long BytesWritten, bool Verified);
+/// <param name="WriteSeconds">Time until everything was written and flushed.</param>
+/// <param name="ProofSeconds">Time to read it back and compare.</param>
+public sealed record RestoredDiskResult(
+    string Name, string Target, long BytesWritten, bool Verified, double WriteSeconds, double ProofSeconds);

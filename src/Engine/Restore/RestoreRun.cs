@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+using System.Diagnostics;
 using Tidemark.Blocks;
 using Tidemark.Engine.Machines;
 using Tidemark.Engine.Points;
@@ -129,6 +130,7 @@ public sealed class RestoreRun
 
     private async Task<RestoredDiskResult> RestoreDiskAsync(PointDisk disk, RestoreTarget target, CancellationToken cancellationToken)
     {
+        var begun = Stopwatch.GetTimestamp();
         long written;
         try
         {
@@ -139,6 +141,7 @@ public sealed class RestoreRun
             throw EngineException.Failed($"No space left on target '{target.Display}': {e.Message}", inner: e);
         }
 
+        var flushed = Stopwatch.GetTimestamp();
         var source = await target.ReadBackAsync(cancellationToken);
         var root = await _repository.RootOfAsync(new Sized(source, disk.Size), disk.ChunkLog2, null, cancellationToken);
         if (root != disk.Tree.Root || source.Size < disk.Size)
@@ -148,7 +151,13 @@ public sealed class RestoreRun
                 + $"'{_point.ShortId}' has the root '{disk.Root}', the target '{root}'. The target or its storage loses writes.");
         }
 
-        return new RestoredDiskResult(disk.Name, target.Display, written, Verified: true);
+        return new RestoredDiskResult(
+            disk.Name,
+            target.Display,
+            written,
+            Verified: true,
+            Stopwatch.GetElapsedTime(begun, flushed).TotalSeconds,
+            Stopwatch.GetElapsedTime(flushed).TotalSeconds);
     }
 
     private async Task<long> WriteAsync(PointDisk disk, RestoreTarget target, CancellationToken cancellationToken)

@@ -62,5 +62,10 @@ public sealed record StepReached(string Machine, RunStep Step) : RunEvent(Machin
 /// <summary>How far a disk is. Bytes; <see cref="Total"/> is what will be looked at, not the disk's size.</summary>
 public sealed record DiskProgress(string Machine, string Disk, long Done, long Total) : RunEvent(Machine);
 
+/// <summary>
+/// Where a finished run spent its time, by stage of its pipeline, summed over threads: of stages that only compute, that is CPU time.
+/// </summary>
+public sealed record StagesMeasured(string Machine, IReadOnlyDictionary<string, TimeSpan> Stages) : RunEvent(Machine);
+
 /// <summary>A sentence for the user that is no failure.</summary>
 public sealed record Notice(string Machine, string Text) : RunEvent(Machine);

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.Globalization;
+using System.Text;
+using Tidemark.Lab;
+
+namespace Tidemark.Bench;
+
+/// <summary>Writes docs/benchmarks.md. Of this machine it names what numbers depend on, and nothing that identifies it.</summary>
+internal static class Document
+{
+    private static readonly string[] Packages =
+        ["virtnbdbackup", "restic", "libnbd-bin", "qemu-system-x86", "libvirt-daemon", "libzstd1"];
+
+    /// <summary>The largest resident set of all rows.</summary>
+    public static Result MemoryRow(Results results)
+    {
+        var (work, bytes) = results.Memory.MaxBy(entry => entry.Value);
+        return new Result("peak memory of any of these", 300, bytes / 1e6, bytes / 1e6, "MB", work);
+    }
+
+    public static async Task WriteAsync(Bench bench, string path)
+    {
+        var text = new StringBuilder();
+        text.AppendLine("# Benchmarks");
+        text.AppendLine("Written by `./bench/run`, which measures both sides of every ratio in turns on one machine. Repositories are");
+        text.AppendLine("encrypted, compressed and deduplicated, and everything is synced to disk; the sources are in the page cache.");
+        text.AppendLine();
+        text.AppendLine("| work | at most | median | best | runs |");
+        text.AppendLine("|---|---|---|---|---|");
+        foreach (var row in bench.Results.All)
+        {
+            text.AppendLine($"| {row.Work} | {Number(row.Limit, row.Unit)} | {Number(row.Median, row.Unit)}{(row.IsKept ? "" : " (missed)")} "
+                + $"| {Number(row.Best, row.Unit)} | {row.Detail} |");
+        }
+
+        text.AppendLine();
+        foreach (var note in bench.Results.Notes)
+            text.AppendLine($"- {note}");
+        text.AppendLine();
+        text.AppendLine("The test disk: 10 GiB with an ext4 that holds about 3 GB of a `/usr` tree (`bench/usr-image`).");
+        var kernel = (await File.ReadAllTextAsync("/proc/sys/kernel/osrelease", bench.Token)).Trim().Split('-')[0];
+        text.AppendLine($"The machine: {Environment.ProcessorCount} cores, Linux {kernel}, {DateTime.UtcNow:yyyy-MM-dd}; {await VersionsAsync(bench.Token)}.");
+        await File.WriteAllTextAsync(path, text.ToString(), bench.Token);
+    }
+
+    private static string Number(double value, string unit) => unit switch
+    {
+        "x" => value.ToString("0.00", CultureInfo.InvariantCulture) + " ×",
+        "MB" => value.ToString("0", CultureInfo.InvariantCulture) + " MB",
+        _ => value.ToString("0.00", CultureInfo.InvariantCulture) + " " + unit,
+    };
+
+    private static async Task<string> VersionsAsync(CancellationToken cancellationToken)
+    {
+        var found = await Tool.RunAsync("dpkg-query", ["-W", "-f", "${Package} ${Version}, ", .. Packages], cancellationToken);
+        return found.TrimEnd(' ', ',');
+    }
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.Runtime.InteropServices;
+using Tidemark.Bench;
+using Tidemark.Bench.Rows;
+
+var rows = new Dictionary<string, Func<Bench, Task>>(StringComparer.Ordinal)
+{
+    ["full"] = FullBackup.RunAsync,
+    ["read"] = NbdRead.RunAsync,
+    ["unchanged"] = Unchanged.RunAsync,
+    ["scattered"] = Scattered.RunAsync,
+    ["extents"] = Extents.RunAsync,
+    ["restore"] = Restore.RunAsync,
+    ["huge"] = Unchanged.HugeAsync,
+};
+
+using var stop = new CancellationTokenSource();
+using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, signal => Cancel(signal));
+using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, signal => Cancel(signal));
+switch (args)
+{
+    case ["client-read", var uri]:
+        await NbdRead.ClientAsync(uri, stop.Token);
+        return 0;
+    case ["client-extents", var uri]:
+        await Extents.ClientAsync(uri, stop.Token);
+        return 0;
+}
+
+var runs = 2;
+var chosen = new List<string>();
+for (var i = 0; i < args.Length; i++)
+{
+    if (args[i] == "--runs" && i + 1 < args.Length && int.TryParse(args[i + 1], out runs) && runs > 0)
+    {
+        i++;
+        continue;
+    }
+
+    if (!rows.ContainsKey(args[i]))
+    {
+        Console.Error.WriteLine($"bench/run: '{args[i]}' is none of {string.Join(", ", rows.Keys)} or --runs N");
+        return 2;
+    }
+
+    chosen.Add(args[i]);
+}
+
+await using var bench = await Bench.StartAsync(runs, stop.Token);
+foreach (var (name, row) in rows)
+{
+    if (chosen.Count == 0 || chosen.Contains(name, StringComparer.Ordinal))
+        await row(bench);
+}
+
+foreach (var (work, bytes) in bench.Results.Memory)
+    bench.Results.Note($"Largest resident set, {work}: {bytes / 1e6:0} MB.");
+bench.Results.Add(Document.MemoryRow(bench.Results));
+if (chosen.Count == 0)
+    await Document.WriteAsync(bench, "docs/benchmarks.md");
+return bench.Results.All.All(result => result.IsKept) ? 0 : 1;
+
+void Cancel(PosixSignalContext signal)
+{
+    signal.Cancel = true;
+    stop.Cancel();
+}

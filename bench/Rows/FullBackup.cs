@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+using Tidemark.Lab;
+using Tidemark.Libvirt;
+
+namespace Tidemark.Bench.Rows;
+
+/// <summary>
+/// A whole backup of the test disk into a new repository, against virtnbdbackup (which neither compresses, encrypts nor deduplicates) and against
+/// restic, which gets the disk's bytes through a pipe.
+/// </summary>
+internal static class FullBackup
+{
+    public static async Task RunAsync(Bench bench)
+    {
+        var image = await bench.CopyAsync(await bench.UsrImageAsync(), "full.qcow2");
+        var machine = await bench.MachineAsync("full", image);
+        var stages = "";
+        var copies = await bench.InTurnsAsync(
+            async () =>
+            {
+                var run = await BackUpAsync(bench, machine, "full-repo");
+                stages = run.Errors.Split('\n').LastOrDefault(line => line.Contains("by stage", StringComparison.Ordinal)) ?? "";
+                return run;
+            },
+            () => CopyAsync(bench, machine));
+        bench.Results.AddRatio("full backup / `virtnbdbackup -l copy`", 0.6, copies);
+        var used = Directory.EnumerateFiles(bench.PathOf("full-repo"), "*", SearchOption.AllDirectories).Sum(file => new FileInfo(file).Length);
+        bench.Results.Note($"Full backup: {stages.Split(": ", 2)[^1]}; the repository holds {used / 1e6:0} MB.");
+        await machine.StopAsync(bench.Token);
+
+        var pairs = new List<(Measured Ours, Measured Theirs)>();
+        await machine.StartAsync(bench.Token);
+        for (var run = 0; run < bench.Runs; run++)
+            pairs.Add((await BackUpAsync(bench, machine, "full-repo"), await ResticAsync(bench, image)));
+        bench.Results.AddRatio("full backup / `restic backup --stdin`", 0.3, pairs);
+        foreach (var ours in copies.Concat(pairs).Select(pair => pair.Ours))
+            bench.Results.AddMemory("full backup, 10 GiB disk", ours);
+        await machine.StopAsync(bench.Token);
+    }
+
+    /// <summary>A first backup: new repository, no checkpoint of an older one.</summary>
+    public static async Task<Measured> BackUpAsync(Bench bench, LabMachine machine, string repository)
+    {
+        foreach (var name in await machine.Domain.ListCheckpointsAsync(bench.Token))
+            await machine.Domain.DeleteCheckpointAsync(name, CheckpointDeleteFlags.None, bench.Token);
+        await bench.InitAsync(repository);
+        return await bench.TidemarkAsync(repository, "backup", machine.Name, "-v");
+    }
+
+    /// <summary>restic keeps the disk in a new repository with the peer's defaults; nbdcopy feeds it what qemu-nbd serves.</summary>
+    public static Task<Measured> ResticAsync(Bench bench, string image)
+    {
+        var repository = bench.Folder("restic");
+        var feed = $"nbdcopy -- [ qemu-nbd -r -U -f qcow2 '{image}' ] -";
+        return ResticCommand(bench)
+            .RunAsync("bash", "-ec", $"set -o pipefail; restic -q init; {feed} | restic -q backup --stdin --stdin-filename disk.raw");
+    }
+
+    public static Command ResticCommand(Bench bench) => bench.Command()
+        .With("RESTIC_REPOSITORY", bench.PathOf("restic"))
+        .With("RESTIC_PASSWORD", "measured")
+        .With("RESTIC_CACHE_DIR", bench.PathOf("restic-cache"));
+
+    private static Task<Measured> CopyAsync(Bench bench, LabMachine machine) => bench.Command().RunAsync(
+        "virtnbdbackup", "-U", bench.Host.Uri, "-d", machine.Name, "-l", "copy", "-n", "-o", bench.Folder("copy"),
+        "-f", Path.Combine(bench.Folder("copy-scratch"), "socket"), "-S", bench.PathOf("copy-scratch"));
+}
