@@ -92,7 +92,7 @@ public sealed class CrashGuest
         while (await FreezeStatusAsync() is var status && status != "thawed")
         {
             Assert.True(
-                Stopwatch.GetElapsedTime(died) < ThawLimit, $"The guest is {status} {ThawLimit.TotalSeconds} s after the death of the backup.");
+                Stopwatch.GetElapsedTime(died) < ThawLimit, $"The guest is {status} {ThawLimit.TotalSeconds} s after the backup's death.");
             await Task.Delay(50, Token);
         }
 
@@ -100,7 +100,7 @@ public sealed class CrashGuest
         await Log.WaitForWritesAsync(1, WriteLimit, Token);
     }
 
-    /// <summary>Fails unless the point's vda is a clean file system with every file acknowledged before and not gone until after it.</summary>
+    /// <summary>Fails unless the point's vda is a clean file system with every file acknowledged before and not gone after.</summary>
     public async Task AssertFilesAsync(CrashLab lab, PointInfo point, long before, long after)
     {
         var files = await Log.FilesAsync(before, after, Token);

@@ -27,7 +27,7 @@ public sealed class HostFixture : IAsyncLifetime
 /// <summary>How a process ended and what it said.</summary>
 public sealed record Outcome(int ExitCode, string Output, string Error);
 
-/// <summary>A repository and folders of a test's own, the real command line in processes of its own, and what must hold after each.</summary>
+/// <summary>A repository and folders of a test's own, the real command line in processes, and what must hold after each.</summary>
 public sealed partial class CrashLab : IAsyncDisposable
 {
     public const int Killed = 128 + SigKill;
@@ -136,10 +136,10 @@ public sealed partial class CrashLab : IAsyncDisposable
         File.Delete(path);
         Assert.Equal(truth.Length, restored.Length);
         var same = restored.AsSpan().CommonPrefixLength(truth);
-        Assert.True(same == truth.Length, $"Disk '{disk}' of point '{point.Id}' ({point.Disks.Single(d => d.Name == disk).Mode}) differs from byte {same} on.");
+        Assert.True(same == truth.Length, $"Disk '{disk}' of point '{point.Id}' differs from byte {same} on.");
     }
 
-    /// <summary>Fails unless, without any next run, no job is active and the scratch folder is empty within a minute of the death.</summary>
+    /// <summary>Fails unless, without a next run, no job is active and the scratch folder is empty a minute after the death.</summary>
     public async Task AssertNothingStaysAsync(LabMachine machine, long died, bool journal = false)
     {
         while (true)

@@ -82,7 +82,8 @@ public sealed class HostTroubleTests(HostFixture host)
         await using var lab = await CrashLab.CreateAsync(own);
         var machine = await DefineAsync(own, "owned");
         using var liar = System.Diagnostics.Process.Start(
-            "setpriv", ["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c", "sleep 60 & wait", "-uuid", $"{machine.Domain.Uuid}"]);
+            "setpriv",
+            ["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c", "sleep 60 & wait", "-uuid", $"{machine.Domain.Uuid}"]);
         var (backup, gate) = await lab.StartAndHoldAsync(machine);
         var folder = Assert.Single(Directory.GetFileSystemEntries(lab.Folders.Scratch));
         var owner = (await Tool.RunAsync("stat", ["-c", "%u %a", folder], CrashLab.Token)).Trim();

@@ -58,8 +58,10 @@ internal sealed class DiskTransfer(IFrozenDisk disk, DiskPlan plan, DiskWriter w
         var offset = chunk << plan.ChunkLog2;
         await disk.Source.ReadAsync(offset, content[..(int)Math.Min(_chunkSize, disk.Source.Size - offset)], cancellationToken);
         if (!await writer.IsLastInheritedAsync(content, cancellationToken))
-            throw new CheckpointUnusableException(
-                plan.Disk.Name, $"The bitmap of disk '{plan.Disk.Name}' calls bytes from {offset} on unchanged, which are not.") { IsIncomplete = true };
+        {
+            var problem = $"The bitmap of disk '{plan.Disk.Name}' calls bytes from {offset} on unchanged, which are not.";
+            throw new CheckpointUnusableException(plan.Disk.Name, problem) { IsIncomplete = true };
+        }
     }
 
     private async Task ProduceAsync(ChannelWriter<PendingRead> reads, CancellationToken cancellationToken)

@@ -55,9 +55,21 @@ internal static class BackupJob
             await Task.Delay(Poll, cancellationToken);
         }
 
-        if ((await domain.GetStatusAsync(cancellationToken)).IsIoErrorPause)
-            await domain.ResumeAsync(cancellationToken);
+        await WakeAsync(domain, cancellationToken);
         return wasActive;
+    }
+
+    private static async Task WakeAsync(Domain domain, CancellationToken cancellationToken)
+    {
+        try
+        {
+            if ((await domain.GetStatusAsync(cancellationToken)).IsIoErrorPause)
+                await domain.ResumeAsync(cancellationToken);
+        }
+        catch (LibvirtNotFoundException)
+        {
+            // A transient machine that has stopped is gone altogether.
+        }
     }
 
     private static async Task<bool> TryAbortAsync(Domain domain, CancellationToken cancellationToken)

@@ -84,7 +84,7 @@ internal sealed class GuestFreeze(Domain domain, FreezeRequest request)
         }
     }
 
-    /// <summary>One bounded try: how many file systems the agent thawed, after which none is frozen; null when it did not confirm that.</summary>
+    /// <summary>One bounded try: how many file systems the agent thawed, so that none is frozen; null when it did not say.</summary>
     public static async Task<int?> TryThawAsync(Domain domain, TimeSpan limit, CancellationToken cancellationToken)
     {
         try

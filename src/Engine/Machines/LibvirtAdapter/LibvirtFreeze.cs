@@ -40,13 +40,7 @@ internal static class LibvirtFreeze
         try
         {
             await guest.FreezeAsync(cancellationToken);
-            if (request.Quiesce == Quiesce.Require && !guest.Frozen)
-            {
-                throw EngineException.Failed(
-                    $"Machine '{request.Machine.Name}' was not backed up: {guest.Problem}, and a freeze was required.",
-                    "--quiesce auto backs it up as after a power cut");
-            }
-
+            RequireFrozen(request, guest);
             await request.Reached(RunStep.Frozen);
             cancellationToken.ThrowIfCancellationRequested();
             time = await BeginJobAsync(domain, request);
@@ -57,8 +51,19 @@ internal static class LibvirtFreeze
             await guest.ThawAsync();
         }
 
+        RequireFrozen(request, guest); // Only the thaw tells whether it lasted until then.
         await request.Reached(RunStep.Thawed);
         return time;
+    }
+
+    private static void RequireFrozen(FreezeRequest request, GuestFreeze guest)
+    {
+        if (request.Quiesce == Quiesce.Require && !guest.Frozen)
+        {
+            throw EngineException.Failed(
+                $"Machine '{request.Machine.Name}' was not backed up: {guest.Problem}, and a freeze was required.",
+                "--quiesce auto backs it up as after a power cut");
+        }
     }
 
     private static async Task<DateTimeOffset> BeginJobAsync(Domain domain, FreezeRequest request)
