@@ -26,7 +26,8 @@ public sealed partial class Repository
         {
             if (await _context.Store.TryReadAllAsync(info, MaxSlot, cancellationToken) is { } content
                 && ParseSlot(content) is { } slot && slot.Repository == Id.ToString("N"))
-                keys.Add(new KeyInfo(info.Key[ObjectNames.Keys.Length..], slot.Kdf == "keyfile" ? "key file" : "password", slot.Label, slot.Created));
+                keys.Add(new KeyInfo(
+                    info.Key[ObjectNames.Keys.Length..], slot.Kdf == "keyfile" ? "key file" : "password", slot.Label, slot.Created));
         }
 
         return [.. keys.OrderBy(key => key.Created)];

@@ -139,7 +139,8 @@ public sealed partial class Repository : IDisposable
         await foreach (var info in store.ListAsync("", cancellationToken))
         {
             // Key slots and probes without a config are what a crashed init leaves.
-            if (!info.Key.StartsWith(ObjectNames.Keys, StringComparison.Ordinal) && !info.Key.StartsWith("probe/", StringComparison.Ordinal))
+            if (!info.Key.StartsWith(ObjectNames.Keys, StringComparison.Ordinal)
+                && !info.Key.StartsWith("probe/", StringComparison.Ordinal))
                 throw new RepositoryExistsException($"'{store.Description}' is not empty: it holds '{info.Key}'.");
         }
     }
@@ -152,7 +153,8 @@ public sealed partial class Repository : IDisposable
         await store.PutIfAbsentAsync(ObjectNames.Keys + slot, content, cancellationToken);
     }
 
-    private static async Task<byte[]> FindMasterAsync(IObjectStore store, Guid id, Credentials credentials, CancellationToken cancellationToken)
+    private static async Task<byte[]> FindMasterAsync(
+        IObjectStore store, Guid id, Credentials credentials, CancellationToken cancellationToken)
     {
         if (credentials == Credentials.None)
             throw new WrongKeyException($"The repository in '{store.Description}' is encrypted; a password or key file is required.");

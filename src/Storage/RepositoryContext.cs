@@ -2,7 +2,8 @@
 namespace Tidemark.Storage;
 
 /// <summary>What every part of an open repository needs: the store, the keys, codecs. Owned by <see cref="Repository"/>.</summary>
-internal sealed record RepositoryContext(IObjectStore Store, RepositoryKeys Keys, WriterId Writer, Guid Id, string Host, TimeProvider Clock) : IDisposable
+internal sealed record RepositoryContext(
+    IObjectStore Store, RepositoryKeys Keys, WriterId Writer, Guid Id, string Host, TimeProvider Clock) : IDisposable
 {
     public ZstdPool Codecs { get; } = new();
 

@@ -124,7 +124,8 @@ public sealed class DamageTests
                 store.Objects["bad/" + key["packs/".Length..]] = [];
                 break;
             default:
-                store.Objects["gc/00000001/condemn"] = made.Context.Close("gc/00000001/condemn", System.Text.Encoding.UTF8.GetBytes($"{{\"v\":1,\"packs\":[\"{key}\"]}}"));
+                store.Objects["gc/00000001/condemn"] = made.Context.Close(
+                    "gc/00000001/condemn", System.Text.Encoding.UTF8.GetBytes($"{{\"v\":1,\"packs\":[\"{key}\"]}}"));
                 break;
         }
 

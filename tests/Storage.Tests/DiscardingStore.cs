@@ -22,7 +22,8 @@ internal sealed class DiscardingStore : IObjectStore
 
     public ValueTask<ObjectInfo?> HeadAsync(string key, CancellationToken cancellationToken) => _small.HeadAsync(key, cancellationToken);
 
-    public IAsyncEnumerable<ObjectInfo> ListAsync(string prefix, CancellationToken cancellationToken) => _small.ListAsync(prefix, cancellationToken);
+    public IAsyncEnumerable<ObjectInfo> ListAsync(string prefix, CancellationToken cancellationToken) =>
+        _small.ListAsync(prefix, cancellationToken);
 
     public ValueTask DeleteAsync(string key, CancellationToken cancellationToken) => _small.DeleteAsync(key, cancellationToken);
 

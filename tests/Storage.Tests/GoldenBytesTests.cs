@@ -58,7 +58,8 @@ public sealed class GoldenBytesTests
         using var codec = new ZstdCodec();
         var path = "points/m/" + Run;
         var bytes = SealedObject.Close(Keys, codec, path, "{\"v\":1}"u8);
-        Assert.Equal("54444d4f01000000070000000000000000000000000000007b2276223a317dedaf7aa102def034bc20165709ba651f", Convert.ToHexStringLower(bytes));
+        const string Expected = "54444d4f01000000070000000000000000000000000000007b2276223a317dedaf7aa102def034bc20165709ba651f";
+        Assert.Equal(Expected, Convert.ToHexStringLower(bytes));
         Assert.Equal("{\"v\":1}", Encoding.UTF8.GetString(SealedObject.Open(Keys, codec, path, bytes)));
         for (var cut = 0; cut < bytes.Length; cut++)
             Assert.Throws<RepositoryDamagedException>(() => SealedObject.Open(Keys, codec, path, bytes.AsSpan(0, cut)));
@@ -77,9 +78,11 @@ public sealed class GoldenBytesTests
     {
         var store = new MemoryStore();
         using var context = new RepositoryContext(store, Keys, Pack.Writer, Id, "host", TimeProvider.System);
-        await using (var writer = new PackWriter(context, Run, isData: true, new RunCounters(), _ => Task.CompletedTask, _ => { }, Fixture.Token))
+        await using (
+            var writer = new PackWriter(context, Run, isData: true, new RunCounters(), _ => Task.CompletedTask, _ => { }, Fixture.Token))
         {
-            await writer.AppendAsync(new StoredBlob(), Keys.ChunkId(Chunk), Chunk.Length, BlobKind.Chunk, BlobCompression.None, SealChunk());
+            await writer.AppendAsync(
+                new StoredBlob(), Keys.ChunkId(Chunk), Chunk.Length, BlobKind.Chunk, BlobCompression.None, SealChunk());
             await writer.FinishAsync();
         }
 

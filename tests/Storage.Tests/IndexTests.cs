@@ -58,10 +58,12 @@ public sealed class IndexTests
         await using var run = await repository.BeginRunAsync(Fixture.Machine, new BackupRunOptions(), Fixture.Token);
         using var segments = new SegmentWriter(repository.Context, run.Id);
         await using (var writer = new PackWriter(
-            repository.Context, run.Id, isData: true, new RunCounters(), pack => segments.AddAsync(pack, Fixture.Token), failure => Assert.Fail(failure.Message), Fixture.Token))
+            repository.Context, run.Id, isData: true, new RunCounters(), pack =>
+                segments.AddAsync(pack, Fixture.Token), failure => Assert.Fail(failure.Message), Fixture.Token))
         {
             for (var i = 0; i < StorageLimits.SegmentMaxEntries + 10_000; i++)
-                await writer.AppendAsync(new StoredBlob(), IdOf(i), 65_536, BlobKind.Chunk, BlobCompression.None, new byte[BlobSealer.Overhead]);
+                await writer.AppendAsync(
+                    new StoredBlob(), IdOf(i), 65_536, BlobKind.Chunk, BlobCompression.None, new byte[BlobSealer.Overhead]);
             await writer.FinishAsync();
         }
 

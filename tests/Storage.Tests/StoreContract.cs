@@ -55,7 +55,8 @@ public abstract class StoreContract
     {
         await using var store = Open();
         Assert.Null(await store.HeadAsync("points/m/none", Fixture.Token));
-        var failure = await Assert.ThrowsAsync<ObjectMissingException>(() => store.ReadAsync("points/m/none", 0, new byte[1], Fixture.Token).AsTask());
+        var failure = await Assert.ThrowsAsync<ObjectMissingException>(
+            () => store.ReadAsync("points/m/none", 0, new byte[1], Fixture.Token).AsTask());
         Assert.Equal("points/m/none", failure.Key);
         await store.DeleteAsync("points/m/none", Fixture.Token);
         Assert.Empty(await ListAsync(store, "points/"));

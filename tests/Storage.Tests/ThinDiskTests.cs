@@ -79,7 +79,8 @@ public sealed class ThinDiskTests
 
     private static async Task<RestorePoint> BackUpAsync(Repository repository, long[] chunks, RestorePoint? origin)
     {
-        await using var run = await repository.BeginRunAsync(Fixture.Machine, new BackupRunOptions { Bases = origin is null ? [] : [origin] }, Fixture.Token);
+        await using var run = await repository.BeginRunAsync(
+            Fixture.Machine, new BackupRunOptions { Bases = origin is null ? [] : [origin] }, Fixture.Token);
         var disk = run.OpenDisk("vda", Size, ChunkLog2, origin?.Disk("vda").Tree);
         long position = 0;
         foreach (var chunk in chunks)

@@ -56,6 +56,9 @@ public sealed class RepositorySession : IAsyncDisposable
         var store = OpenStore(url, create: false);
         try
         {
+            // Said before anything about keys: a wrong path is the likelier mistake.
+            if (await store.HeadAsync("config", cancellationToken) is null)
+                throw new RepositoryNotFoundException(store.Description);
             var repository = await Repository.OpenAsync(store, ReadCredentials(access), new OpenOptions(), cancellationToken);
             return new RepositorySession(FullUrl(url), store, repository);
         }

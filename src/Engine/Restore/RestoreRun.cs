@@ -5,6 +5,7 @@ using Tidemark.Engine.Points;
 using Tidemark.Engine.Repositories;
 using Tidemark.Engine.Restore.Targets;
 using Tidemark.Engine.Runs;
+using Tidemark.Nbd;
 using Tidemark.Storage;
 
 namespace Tidemark.Engine.Restore;
@@ -128,7 +129,16 @@ public sealed class RestoreRun
 
     private async Task<RestoredDiskResult> RestoreDiskAsync(PointDisk disk, RestoreTarget target, CancellationToken cancellationToken)
     {
-        var written = await WriteAsync(disk, target, cancellationToken);
+        long written;
+        try
+        {
+            written = await WriteAsync(disk, target, cancellationToken);
+        }
+        catch (NbdRequestException e) when (e.Error == NbdError.NoSpace)
+        {
+            throw EngineException.Failed($"No space left on target '{target.Display}': {e.Message}", inner: e);
+        }
+
         var source = await target.ReadBackAsync(cancellationToken);
         var root = await _repository.RootOfAsync(new Sized(source, disk.Size), disk.ChunkLog2, null, cancellationToken);
         if (root != disk.Tree.Root || source.Size < disk.Size)

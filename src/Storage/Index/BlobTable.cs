@@ -7,7 +7,8 @@ namespace Tidemark.Storage;
 
 /// <summary>
 /// Ids and where they lie, as one open-addressing hash table: in memory while small, in an unlinked file of the temporary folder once it
-/// is large, so that the pages belong to the page cache. Ids are keyed hashes, hence their first bytes are the hash; an id may have several copies. Not thread-safe.
+/// is large, so that the pages belong to the page cache. Ids are keyed hashes, hence their first bytes are the hash; an id may have
+/// several copies. Not thread-safe.
 /// </summary>
 internal sealed unsafe class BlobTable : IDisposable
 {
@@ -50,7 +51,8 @@ internal sealed unsafe class BlobTable : IDisposable
     public IndexEntry Get(long slot)
     {
         ref var found = ref this[slot][0];
-        return new IndexEntry(found.Id, found.Pack, found.Offset, found.Length, found.PlainLength, (BlobKind)found.Kind, (BlobCompression)found.Compression);
+        return new IndexEntry(
+            found.Id, found.Pack, found.Offset, found.Length, found.PlainLength, (BlobKind)found.Kind, (BlobCompression)found.Compression);
     }
 
     /// <summary>A mark of the caller's on a slot; lost when the table grows.</summary>
@@ -82,7 +84,8 @@ internal sealed unsafe class BlobTable : IDisposable
         {
             ref var old = ref oldMemory is not null ? ref oldMemory[slot] : ref oldMapped[slot];
             if (old.Length != 0)
-                Insert(new IndexEntry(old.Id, old.Pack, old.Offset, old.Length, old.PlainLength, (BlobKind)old.Kind, (BlobCompression)old.Compression));
+                Insert(new IndexEntry(
+                    old.Id, old.Pack, old.Offset, old.Length, old.PlainLength, (BlobKind)old.Kind, (BlobCompression)old.Compression));
         }
 
         Release(oldView, oldFile);
@@ -149,7 +152,8 @@ internal sealed unsafe class BlobTable : IDisposable
         var path = Path.Combine(Path.GetTempPath(), $"tidemark-index-{Guid.NewGuid():N}");
         var stream = new FileStream(path, options);
         stream.SetLength(capacity * sizeof(Slot));
-        _file = MemoryMappedFile.CreateFromFile(stream, null, 0, MemoryMappedFileAccess.ReadWrite, HandleInheritability.None, leaveOpen: false);
+        _file = MemoryMappedFile.CreateFromFile(
+            stream, null, 0, MemoryMappedFileAccess.ReadWrite, HandleInheritability.None, leaveOpen: false);
         File.Delete(path); // nothing is left behind, whatever ends the process
         _view = _file.CreateViewAccessor();
         byte* pointer = null;

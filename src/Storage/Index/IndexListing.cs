@@ -42,16 +42,18 @@ internal sealed record IndexListing(IReadOnlyList<string> Segments, IReadOnlySet
                 committed.Add(point.Run);
         }
 
-        var counting = listed.Keys.Where(key => ObjectNames.RunOfSegment(key) is { } run && committed.Contains(run) && !superseded.Contains(key));
+        var counting = listed.Keys.Where(
+            key => ObjectNames.RunOfSegment(key) is { } run && committed.Contains(run) && !superseded.Contains(key));
         string[] segments = [.. collected.Segments, .. counting];
-        return new IndexListing(segments, excluded, superseded) { EstimatedEntries = segments.Sum(key => listed.GetValueOrDefault(key)) / BytesPerEntry };
+        var size = segments.Sum(key => listed.GetValueOrDefault(key));
+        return new IndexListing(segments, excluded, superseded) { EstimatedEntries = size / BytesPerEntry };
     }
 
     private static void CheckFeatures(HashSet<string> records)
     {
         var feature = records.FirstOrDefault(key => key.StartsWith(ObjectNames.Features + "write/", StringComparison.Ordinal));
         if (feature is not null)
-            throw new FormatTooNewException($"The repository needs feature '{feature[(feature.LastIndexOf('/') + 1)..]}' for writing, which this program does not know.");
+            throw new FormatTooNewException($"The repository needs '{feature}' for writing, which this program does not know.");
     }
 
     private static async Task ReadCondemnedAsync(

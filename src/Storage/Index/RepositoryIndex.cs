@@ -126,7 +126,8 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
             for (var i = 0; i < segment.Count; i++)
             {
                 var entry = segment[i];
-                if (entry.Pack < numbers.Length && numbers[entry.Pack] is { } number && entry.Length is >= BlobSealer.Overhead and <= StorageLimits.MaxBlob)
+                if (entry.Pack < numbers.Length && numbers[entry.Pack] is { } number
+                    && entry.Length is >= BlobSealer.Overhead and <= StorageLimits.MaxBlob)
                     _table.Set(entry with { Pack = number });
             }
         }

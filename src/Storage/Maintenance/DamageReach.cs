@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 namespace Tidemark.Storage;
 
-/// <summary>Which damaged objects a restore point needs: by where its hints lead, or by the damaged blobs themselves where those are known.</summary>
+/// <summary>Which damaged objects a restore point needs: by where its hints lead, or by the damaged blobs themselves where those are
+/// known.</summary>
 internal sealed class DamageReach(BlobReader blobs, HashSet<string> objects, HashSet<BlobId> damagedBlobs)
 {
     private static readonly HashSet<string> Nothing = [];
@@ -15,7 +16,8 @@ internal sealed class DamageReach(BlobReader blobs, HashSet<string> objects, Has
         return found;
     }
 
-    private async Task<HashSet<string>> OfNodeAsync(BlobId id, BlobLocation location, int level, int chunkLog2, CancellationToken cancellationToken)
+    private async Task<HashSet<string>> OfNodeAsync(
+        BlobId id, BlobLocation location, int level, int chunkLog2, CancellationToken cancellationToken)
     {
         if (_byNode.TryGetValue(id, out var known))
             return known;

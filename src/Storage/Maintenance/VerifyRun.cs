@@ -67,7 +67,8 @@ internal sealed class VerifyRun : IDisposable
     internal static IEnumerable<TreeRef> TreesOf(RestorePoint point) =>
         point.Disks.Select(disk => disk.Tree).Concat(point.Files.Select(file => file.Tree));
 
-    private async Task CheckSegmentsAsync(IReadOnlyList<RestorePoint> points, Dictionary<string, long> packs, CancellationToken cancellationToken)
+    private async Task CheckSegmentsAsync(
+        IReadOnlyList<RestorePoint> points, Dictionary<string, long> packs, CancellationToken cancellationToken)
     {
         var listing = await IndexListing.ReadAsync(_context, forWriting: false, cancellationToken);
         var expected = listing.Segments.ToDictionary(key => key, _ => (string?)null, StringComparer.Ordinal);
@@ -175,6 +176,7 @@ internal sealed class VerifyRun : IDisposable
                 affected[key].Add(point);
         }
 
-        return [.. _damage.OrderBy(entry => entry.Key, StringComparer.Ordinal).Select(entry => new DamagedObject(entry.Key, entry.Value, affected[entry.Key]))];
+        return [.. _damage.OrderBy(entry => entry.Key, StringComparer.Ordinal).Select(
+            entry => new DamagedObject(entry.Key, entry.Value, affected[entry.Key]))];
     }
 }

@@ -31,7 +31,8 @@ internal sealed class BlobReader(RepositoryContext context) : IDisposable
 
     /// <summary>A node of a tree, from the cache or the repository.</summary>
     /// <exception cref="RepositoryDamagedException">No place has this node.</exception>
-    public async ValueTask<TreeNode> ReadNodeAsync(BlobId id, BlobLocation hint, int level, int chunkLog2, CancellationToken cancellationToken)
+    public async ValueTask<TreeNode> ReadNodeAsync(
+        BlobId id, BlobLocation hint, int level, int chunkLog2, CancellationToken cancellationToken)
     {
         if (context.Nodes.Find(id) is { } cached && cached.Level == level)
             return cached;
@@ -67,7 +68,8 @@ internal sealed class BlobReader(RepositoryContext context) : IDisposable
         }
     }
 
-    public async ValueTask<bool> TryReadChunkAsync(BlobId id, BlobLocation location, Memory<byte> chunk, CancellationToken cancellationToken)
+    public async ValueTask<bool> TryReadChunkAsync(
+        BlobId id, BlobLocation location, Memory<byte> chunk, CancellationToken cancellationToken)
     {
         if (!location.IsKnown || location.Length > BlobSealer.Overhead + chunk.Length)
             return false;
@@ -154,7 +156,8 @@ internal sealed class BlobReader(RepositoryContext context) : IDisposable
         }
     }
 
-    private async Task<RepositoryDamagedException> DamageAsync(BlobId id, string what, BlobLocation location, CancellationToken cancellationToken)
+    private async Task<RepositoryDamagedException> DamageAsync(
+        BlobId id, string what, BlobLocation location, CancellationToken cancellationToken)
     {
         if (!location.IsKnown)
             return new RepositoryDamagedException("index/", $"the place of {what} '{id}'", "none");

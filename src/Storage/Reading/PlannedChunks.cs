@@ -24,7 +24,8 @@ internal sealed class PlannedChunks(RepositoryContext context, BlobReader blobs,
 
     /// <summary>Reads all; a damaged chunk goes to <paramref name="damaged"/>, or is thrown without one.</summary>
     public Task ReadAsync(
-        IEnumerable<WantedChunk> wanted, ChunkSink sink, Action<WantedChunk, RepositoryDamagedException>? damaged, CancellationToken cancellationToken)
+        IEnumerable<WantedChunk> wanted, ChunkSink sink, Action<WantedChunk, RepositoryDamagedException>? damaged,
+        CancellationToken cancellationToken)
     {
         var options = new ParallelOptions { MaxDegreeOfParallelism = RangesInFlight, CancellationToken = cancellationToken };
         return Parallel.ForEachAsync(Plan(wanted), options, (range, token) => ReadRangeAsync(range, sink, damaged, token));
@@ -54,7 +55,8 @@ internal sealed class PlannedChunks(RepositoryContext context, BlobReader blobs,
     }
 
     private async ValueTask ReadRangeAsync(
-        List<WantedChunk> range, ChunkSink sink, Action<WantedChunk, RepositoryDamagedException>? damaged, CancellationToken cancellationToken)
+        List<WantedChunk> range, ChunkSink sink, Action<WantedChunk, RepositoryDamagedException>? damaged,
+        CancellationToken cancellationToken)
     {
         var (first, last) = (range[0].Location, range[^1].Location);
         var length = first.IsKnown ? (int)Math.Min(last.Offset + (long)last.Length - first.Offset, StorageLimits.MaxBlob) : 0;

@@ -124,7 +124,8 @@ public sealed partial class BackupRun : IAsyncDisposable
     }
 
     /// <summary>Ends the run without a point: nothing it wrote will be used, and a late commit would lose.</summary>
-    /// <exception cref="StoreException">The tombstone could not be put; the run is over all the same, whoever follows fences it.</exception>
+    /// <exception cref="StoreException">The tombstone could not be put; the run is over all the same, whoever follows fences
+    /// it.</exception>
     public async Task FailAsync(CancellationToken cancellationToken)
     {
         if (_ended)
@@ -135,7 +136,8 @@ public sealed partial class BackupRun : IAsyncDisposable
         await RunFence.FenceAsync(_context.Store, MachineId, Id, cancellationToken);
     }
 
-    /// <summary>Like <see cref="FailAsync"/> if nothing was committed; a store that refuses the tombstone is left to the next run's fence.</summary>
+    /// <summary>Like <see cref="FailAsync"/> if nothing was committed; a store that refuses the tombstone is left to the next run's
+    /// fence.</summary>
     public async ValueTask DisposeAsync()
     {
         try

@@ -43,7 +43,8 @@ internal sealed class KnownBlobs(RepositoryContext context, RepositoryIndex inde
         {
             if (_underway.TryGetValue(id, out var blob))
                 return new Claim(false, default, blob);
-            if (index.IsLoaded && index.Find(in id, 0) is { } found && found.Pack.Name.Writer == context.Writer && found.Entry.Kind == BlobKind.Node
+            if (index.IsLoaded && index.Find(in id, 0) is { } found && found.Pack.Name.Writer == context.Writer
+                && found.Entry.Kind == BlobKind.Node
                 && index.IsPresentAsync(found.Entry.Pack, CancellationToken.None) is { IsCompletedSuccessfully: true } present
                 && present.GetAwaiter().GetResult())
                 return new Claim(false, new BlobLocation(found.Pack.Name, found.Entry.Offset, found.Entry.Length), null);
@@ -70,7 +71,8 @@ internal sealed class KnownBlobs(RepositoryContext context, RepositoryIndex inde
         return new Claim(true, default, blob);
     }
 
-    private async ValueTask<bool> MayReuseAsync(IndexEntry entry, IndexedPack pack, int copy, int chunkSize, CancellationToken cancellationToken)
+    private async ValueTask<bool> MayReuseAsync(
+        IndexEntry entry, IndexedPack pack, int copy, int chunkSize, CancellationToken cancellationToken)
     {
         if (entry.Kind != BlobKind.Chunk || !await index.IsPresentAsync(entry.Pack, cancellationToken))
             return false;

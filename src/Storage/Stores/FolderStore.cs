@@ -94,7 +94,12 @@ public sealed partial class FolderStore : IObjectStore
         {
             if (!Directory.Exists(start))
                 yield break;
-            var everything = new EnumerationOptions { RecurseSubdirectories = true, IgnoreInaccessible = false, AttributesToSkip = FileAttributes.None };
+            var everything = new EnumerationOptions
+            {
+                RecurseSubdirectories = true,
+                IgnoreInaccessible = false,
+                AttributesToSkip = FileAttributes.None,
+            };
             files = new DirectoryInfo(start).EnumerateFiles("*", everything).GetEnumerator();
         }
         catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)

@@ -11,7 +11,11 @@ internal static class LibvirtFreeze
     public static async Task<IFrozenPoint> BeginAsync(
         LibvirtConnection connection, Domain domain, FreezeRequest request, CancellationToken cancellationToken)
     {
-        RunFolder.Claim(request.Folder, HostProcesses.OwnerOfQemu(request.Machine.Uuid));
+        // libvirt's own word where it gives one: what processes say of themselves, any user of this host can say.
+        var label = DomainDescription.Parse(await domain.GetXmlAsync(cancellationToken: cancellationToken)).Owner;
+        RunFolder.Claim(
+            request.Folder,
+            label is { } owner ? ((uint)owner.UserId, (uint)owner.GroupId) : HostProcesses.OwnerOfQemu(request.Machine.Uuid));
         var events = await connection.SubscribeAsync(domain.Uuid, cancellationToken);
         try
         {
