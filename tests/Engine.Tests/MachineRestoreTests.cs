@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Xml.Linq;
+using Tidemark.Engine.Backup;
+using Tidemark.Engine.Machines;
 using Tidemark.Engine.Points;
 using Tidemark.Engine.Restore;
 using Tidemark.Lab;
@@ -38,7 +40,7 @@ public sealed class MachineRestoreTests(LabFixture fixture)
         var machine = await LabMachine.DefineAsync(fixture.Host, "firm", new LabMachineOptions { MemoryMiB = 256, Devices = [network], Boot = Boot() }, [Disk], Token);
         await machine.WriteAsync("vda", 65536, 65536, 0x77, Token);
         var truth = await machine.ReadDiskAsync("vda", Token);
-        var point = await lab.BackUpAsync(machine);
+        var point = await lab.BackUpAsync(machine, new BackupOptions { Quiesce = Quiesce.Off });
         Assert.Empty(point.Warnings);
         await machine.StopAsync(Token);
 
