@@ -4,7 +4,7 @@ using Tidemark.Qemu;
 
 namespace Tidemark.Demo;
 
-/// <summary>The command line as its users have it: a child process, its settings in the environment, its result one JSON document.</summary>
+/// <summary>The command line as its users have it: a child process, settings in the environment, one JSON document as result.</summary>
 internal sealed class CommandLine
 {
     // Longer than a backup needs to end its frozen point and to thaw the guest.
@@ -17,7 +17,8 @@ internal sealed class CommandLine
     {
         _program = program;
         _screen = screen;
-        foreach (var old in Environment.GetEnvironmentVariables().Keys.Cast<string>().Where(name => name.StartsWith("TIDEMARK_", StringComparison.Ordinal)))
+        var inherited = Environment.GetEnvironmentVariables().Keys.Cast<string>();
+        foreach (var old in inherited.Where(name => name.StartsWith("TIDEMARK_", StringComparison.Ordinal)))
             Environment.SetEnvironmentVariable(old, null);
         foreach (var (name, value) in settings)
             Environment.SetEnvironmentVariable(name, value);

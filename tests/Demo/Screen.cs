@@ -44,7 +44,8 @@ internal sealed class Screen(IAnsiConsole console)
     public void Say(string markup) => console.MarkupLine(markup);
 
     /// <summary>A command as a user would type it.</summary>
-    public void Command(IEnumerable<string> words) => console.MarkupLine($"    [grey]$ ./tidemark {Markup.Escape(string.Join(' ', words))}[/]");
+    public void Command(IEnumerable<string> words) =>
+        console.MarkupLine($"    [grey]$ ./tidemark {Markup.Escape(string.Join(' ', words))}[/]");
 
     public void Fail(string message) => console.MarkupLine($"[red]Something is off:[/] {Markup.Escape(message)}");
 

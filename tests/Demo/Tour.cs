@@ -92,9 +92,11 @@ internal sealed class Tour
             step.ReadBytes = disk.GetProperty("readBytes").GetInt64();
             step.StoredBytes = disk.GetProperty("storedBytes").GetInt64();
             step.DiskBytes = disk.GetProperty("size").GetInt64();
-            OffException.Unless(disk.GetProperty("mode").GetString() == mode, $"The disk was not read as '{mode}': {disk.GetProperty("reason")}.");
+            OffException.Unless(
+                disk.GetProperty("mode").GetString() == mode, $"The disk was not read as '{mode}': {disk.GetProperty("reason")}.");
             var consistency = point.GetProperty("consistency").GetString();
-            OffException.Unless(consistency == "filesystem", $"The file systems were not frozen; the point is {consistency}-consistent: {Warnings(point)}");
+            OffException.Unless(
+                consistency == "filesystem", $"The file systems were not frozen; the point is {consistency}-consistent: {Warnings(point)}");
             return new Taken(point.GetProperty("id").GetString()!, step, before.Intersect(after).ToList(), after);
         }));
     }
@@ -125,7 +127,8 @@ internal sealed class Tour
         OffException.Unless(missing == 0, $"{missing} files of the middle point are not on the new machine.");
         var later = _taken[2].Files.Except(_taken[1].After).ToList();
         var tooNew = later.Intersect(held).Count();
-        OffException.Unless(later.Count > 0 && tooNew == 0, $"{tooNew} of {later.Count} files that were written later are on the new machine.");
+        OffException.Unless(
+            later.Count > 0 && tooNew == 0, $"{tooNew} of {later.Count} files that were written later are on the new machine.");
         step.Proofs.Add($"{held.Count} files, all whole;\nnone of the {later.Count} written later");
         await copy.DestroyAsync(_stop);
         return true;
@@ -183,7 +186,8 @@ internal sealed class Tour
             if (added >= files)
                 return;
             OffException.Unless(
-                Stopwatch.GetElapsedTime(begun) < WorkLimit, $"The guest wrote {added} files in {WorkLimit.TotalSeconds} seconds; it hangs, or this computer is very busy.");
+                Stopwatch.GetElapsedTime(begun) < WorkLimit,
+                $"The guest wrote {added} files in {WorkLimit.TotalSeconds} seconds; it hangs, or this computer is very busy.");
         }
     }
 

@@ -37,7 +37,8 @@ public sealed class MachineRestoreTests(LabFixture fixture)
         }
 
         var network = XElement.Parse("<interface type='user'><mac address='52:54:00:11:22:33'/><model type='virtio'/></interface>");
-        var machine = await LabMachine.DefineAsync(fixture.Host, "firm", new LabMachineOptions { MemoryMiB = 256, Devices = [network], Boot = Boot() }, [Disk], Token);
+        var options = new LabMachineOptions { MemoryMiB = 256, Devices = [network], Boot = Boot() };
+        var machine = await LabMachine.DefineAsync(fixture.Host, "firm", options, [Disk], Token);
         await machine.WriteAsync("vda", 65536, 65536, 0x77, Token);
         var truth = await machine.ReadDiskAsync("vda", Token);
         var point = await lab.BackUpAsync(machine, new BackupOptions { Quiesce = Quiesce.Off });
@@ -59,7 +60,8 @@ public sealed class MachineRestoreTests(LabFixture fixture)
             Assert.Equal(content, await File.ReadAllBytesAsync(path, Token));
         }
 
-        Assert.Equal(Path.Combine(folder, "firm2-vda.qcow2"), root.Descendants("disk").Single().Element("source")!.Attribute("file")!.Value);
+        var restoredImage = Path.Combine(folder, "firm2-vda.qcow2");
+        Assert.Equal(restoredImage, root.Descendants("disk").Single().Element("source")!.Attribute("file")!.Value);
         await copy.StartAsync(DomainStartFlags.Paused, Token); // QEMU, as its own user, opens all of them
         await copy.DestroyAsync(Token);
         Assert.Equal(truth, await File.ReadAllBytesAsync((await lab.RestoreAsync(point))["vda"], Token));

@@ -94,7 +94,8 @@ public sealed record GuestDefinition
         List<string> arguments =
         [
             "-machine", "pc,accel=tcg", "-cpu", "max", "-m", $"{MemoryMiB}", "-nodefaults", "-display", "none", "-no-reboot",
-            "-kernel", Image.Kernel, "-initrd", Image.Initrd, "-append", CommandLine, "-serial", ConsoleLog is null ? "null" : $"file:{ConsoleLog}",
+            "-kernel", Image.Kernel, "-initrd", Image.Initrd, "-append", CommandLine,
+            "-serial", ConsoleLog is null ? "null" : $"file:{ConsoleLog}",
         ];
         foreach (var (number, disk) in Disks.Index())
         {

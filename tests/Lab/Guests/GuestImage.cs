@@ -13,7 +13,8 @@ public sealed record GuestImage(string Kernel, string Initrd)
     // By their names in the guest.
     private static readonly (string Path, string Resource)[] Scripts =
     [
-        ("init", "init.sh"), ("bin/guest-writer", "guest-writer.sh"), ("bin/guest-check", "guest-check.sh"), ("bin/agent-pause", "agent-pause.sh"),
+        ("init", "init.sh"), ("bin/guest-writer", "guest-writer.sh"), ("bin/guest-check", "guest-check.sh"),
+        ("bin/agent-pause", "agent-pause.sh"),
     ];
 
     private static readonly TimeSpan LockLimit = TimeSpan.FromMinutes(5);
