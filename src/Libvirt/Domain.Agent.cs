@@ -15,20 +15,29 @@ public readonly record struct AgentTimeout(int Seconds)
 
 public sealed partial class Domain
 {
-    /// <summary>Bounds all later agent calls of the machine, by anyone, until it is set again. Without it a hung agent blocks a freeze for ever.</summary>
+    /// <summary>
+    /// Bounds all later agent calls of the machine, by anyone, until it is set again. Without it a hung agent blocks a freeze for ever.
+    /// </summary>
     public Task SetAgentResponseTimeoutAsync(AgentTimeout timeout, CancellationToken cancellationToken = default) =>
         CallAsync(
             "set the agent timeout of",
             (domain, what) => LibvirtErrors.Require(AgentNative.SetResponseTimeout(domain, timeout.Seconds, 0), what),
             cancellationToken);
 
-    /// <summary>Freezes the guest's file systems (null: all) and returns how many; a mount point the guest does not know counts nothing.</summary>
+    /// <summary>
+    /// Freezes the guest's file systems (null: all) and returns how many; a mount point the guest does not know counts nothing.
+    /// </summary>
     /// <exception cref="AgentUnresponsiveException">No agent answers; the guest may be frozen all the same.</exception>
-    /// <exception cref="LibvirtException">Code <see cref="LibvirtErrorCode.ArgumentUnsupported"/>: the machine has no agent channel.</exception>
+    /// <exception cref="LibvirtException">Code <see cref="LibvirtErrorCode.ArgumentUnsupported"/>: the machine has no agent
+    /// channel.</exception>
     public Task<int> FreezeFileSystemsAsync(IReadOnlyList<string>? mountPoints = null, CancellationToken cancellationToken = default) =>
         CallAsync(
             "freeze the file systems of",
-            (domain, what) => LibvirtErrors.Require(AgentNative.Freeze(domain, mountPoints?.ToArray(), (uint)(mountPoints?.Count ?? 0), 0), what),
+            (domain, what) =>
+            {
+                var paths = mountPoints?.ToArray();
+                return LibvirtErrors.Require(AgentNative.Freeze(domain, paths, (uint)(paths?.Length ?? 0), 0), what);
+            },
             cancellationToken);
 
     /// <summary>Thaws all file systems and returns how many were frozen; 0 when none was.</summary>

@@ -42,6 +42,7 @@ public sealed partial class Domain
     public Task ResizeBlockAsync(string disk, long bytes, CancellationToken cancellationToken = default) =>
         CallAsync(
             $"resize disk '{disk}' of",
-            (domain, what) => LibvirtErrors.Require(BlockNative.BlockResize(domain, disk, (ulong)bytes, 1), what), // VIR_DOMAIN_BLOCK_RESIZE_BYTES
+            // 1 is VIR_DOMAIN_BLOCK_RESIZE_BYTES; without it the unit is KiB.
+            (domain, what) => LibvirtErrors.Require(BlockNative.BlockResize(domain, disk, (ulong)bytes, 1), what),
             cancellationToken);
 }

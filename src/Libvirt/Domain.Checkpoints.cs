@@ -98,7 +98,8 @@ public sealed partial class Domain
             },
             cancellationToken);
 
-    private Task<T> CallAsync<T>(string verb, string checkpointName, Func<CheckpointHandle, string, T> call, CancellationToken cancellationToken) =>
+    private Task<T> CallAsync<T>(
+        string verb, string checkpointName, Func<CheckpointHandle, string, T> call, CancellationToken cancellationToken) =>
         CallAsync(
             verb,
             (domain, what) =>

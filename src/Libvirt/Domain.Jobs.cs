@@ -30,21 +30,25 @@ public sealed partial class Domain
             cancellationToken);
 
     /// <summary>
-    /// Ends the running job; the only way to end a pull backup. No NBD client may be in negotiation then, or QEMU hangs for good. The end is
-    /// announced by <see cref="JobCompletedEvent"/>.
+    /// Ends the running job; the only way to end a pull backup. No NBD client may be in negotiation then, or QEMU hangs for good. The
+    /// end is announced by <see cref="JobCompletedEvent"/>.
     /// </summary>
     /// <exception cref="LibvirtException">Code <see cref="LibvirtErrorCode.OperationInvalid"/>: there is no job.</exception>
     public Task AbortJobAsync(CancellationToken cancellationToken = default) =>
         CallAsync("abort the job of", (domain, what) => LibvirtErrors.Require(JobNative.Abort(domain), what), cancellationToken);
 
     /// <summary>
-    /// Freezes the chosen disks at one instant and serves them over NBD; with a checkpoint document, tracks writes from the same instant on.
-    /// A failure may leave the checkpoint behind: compare the lists.
+    /// Freezes the chosen disks at one instant and serves them over NBD; with a checkpoint document, tracks writes from the same
+    /// instant on. A failure may leave the checkpoint behind: compare the lists.
     /// </summary>
     /// <exception cref="LibvirtBusyException">Another job held the machine for 30 s.</exception>
-    /// <exception cref="LibvirtException">Code <see cref="LibvirtErrorCode.CheckpointInconsistent"/>: a bitmap is missing or broken.</exception>
+    /// <exception cref="LibvirtException">Code <see cref="LibvirtErrorCode.CheckpointInconsistent"/>: a bitmap is missing or
+    /// broken.</exception>
     public Task BeginBackupAsync(
-        string backupXml, string? checkpointXml, BackupBeginFlags flags = BackupBeginFlags.None, CancellationToken cancellationToken = default) =>
+        string backupXml,
+        string? checkpointXml,
+        BackupBeginFlags flags = BackupBeginFlags.None,
+        CancellationToken cancellationToken = default) =>
         CallAsync(
             "begin a backup of",
             (domain, what) => LibvirtErrors.Require(JobNative.BackupBegin(domain, backupXml, checkpointXml, (uint)flags), what),
@@ -52,5 +56,8 @@ public sealed partial class Domain
 
     /// <exception cref="LibvirtNotFoundException">No backup runs.</exception>
     public Task<string> GetBackupXmlAsync(CancellationToken cancellationToken = default) =>
-        CallAsync("read the backup of", (domain, what) => LibvirtErrors.Require(JobNative.BackupGetXml(domain, 0), what), cancellationToken);
+        CallAsync(
+            "read the backup of",
+            (domain, what) => LibvirtErrors.Require(JobNative.BackupGetXml(domain, 0), what),
+            cancellationToken);
 }

@@ -4,8 +4,8 @@ using Tidemark.Libvirt.Native;
 namespace Tidemark.Libvirt;
 
 /// <summary>
-/// A machine as libvirt knows it, held by its UUID: it needs no disposal and stays valid when the connection is reopened. Every call asks the daemon;
-/// one on a domain that is gone throws <see cref="LibvirtNotFoundException"/>.
+/// A machine as libvirt knows it, held by its UUID: it needs no disposal and stays valid when the connection is reopened. Every call
+/// asks the daemon; one on a domain that is gone throws <see cref="LibvirtNotFoundException"/>.
 /// </summary>
 public sealed partial class Domain
 {
@@ -39,10 +39,16 @@ public sealed partial class Domain
             cancellationToken);
 
     public Task<bool> IsPersistentAsync(CancellationToken cancellationToken = default) =>
-        CallAsync("ask persistence of", (domain, what) => LibvirtErrors.Require(DomainNative.IsPersistent(domain), what) == 1, cancellationToken);
+        CallAsync(
+            "ask persistence of",
+            (domain, what) => LibvirtErrors.Require(DomainNative.IsPersistent(domain), what) == 1,
+            cancellationToken);
 
     public Task<string> GetXmlAsync(DomainXmlFlags flags = DomainXmlFlags.None, CancellationToken cancellationToken = default) =>
-        CallAsync("read the XML of", (domain, what) => LibvirtErrors.Require(DomainNative.GetXml(domain, (uint)flags), what), cancellationToken);
+        CallAsync(
+            "read the XML of",
+            (domain, what) => LibvirtErrors.Require(DomainNative.GetXml(domain, (uint)flags), what),
+            cancellationToken);
 
     public Task StartAsync(DomainStartFlags flags = DomainStartFlags.None, CancellationToken cancellationToken = default) =>
         CallAsync("start", (domain, what) => LibvirtErrors.Require(DomainNative.Create(domain, (uint)flags), what), cancellationToken);

@@ -37,7 +37,6 @@ public enum DomainStartFlags
 {
     None = 0,
     Paused = 1, // VIR_DOMAIN_START_PAUSED
-    AutoDestroy = 2, // VIR_DOMAIN_START_AUTODESTROY: ends with the connection
 }
 
 [Flags]

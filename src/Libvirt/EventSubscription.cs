@@ -65,6 +65,6 @@ public sealed class EventSubscription : IDisposable
         if (_uuid != null && libvirtEvent is DomainEvent domainEvent && domainEvent.Uuid != _uuid)
             return;
         if (!_channel.Writer.TryWrite(libvirtEvent))
-            _channel.Writer.TryComplete(new InvalidOperationException($"The reader of libvirt events fell more than {Capacity} events behind."));
+            _channel.Writer.TryComplete(new InvalidOperationException($"The reader is more than {Capacity} libvirt events behind."));
     }
 }

@@ -4,9 +4,10 @@ using Tidemark.Libvirt.Native;
 namespace Tidemark.Libvirt;
 
 /// <summary>
-/// A read-write connection to one libvirt host; all members may be used from several threads at once. When the daemon goes away, calls throw
-/// <see cref="LibvirtConnectionException"/> and subscriptions yield <see cref="ConnectionLostEvent"/>; <see cref="ReopenAsync"/> connects again,
-/// after which every <see cref="Domain"/> and subscription of this connection works as before. Events of the time between are lost: read states anew.
+/// A read-write connection to one libvirt host; all members may be used from several threads at once. When the daemon goes away, calls
+/// throw <see cref="LibvirtConnectionException"/> and subscriptions yield <see cref="ConnectionLostEvent"/>; <see cref="ReopenAsync"/>
+/// connects again, after which every <see cref="Domain"/> and subscription of this connection works as before. Events of the time
+/// between are lost: read states anew.
 /// </summary>
 public sealed class LibvirtConnection : IAsyncDisposable
 {
@@ -16,6 +17,8 @@ public sealed class LibvirtConnection : IAsyncDisposable
     private readonly string? _requestedUri;
     private readonly EventHub _hub = new();
     private readonly SemaphoreSlim _gate = new(1, 1);
+    private readonly CallConnections _calls;
+    // For events and for noticing a loss; calls run on others.
     private volatile NativeConnection _native = null!;
     private volatile bool _disposed;
 
@@ -23,6 +26,7 @@ public sealed class LibvirtConnection : IAsyncDisposable
     {
         _requestedUri = uri;
         _options = options;
+        _calls = new CallConnections(() => NativeConnection.Open(uri, options, sink: null));
     }
 
     /// <summary>Version of libvirt.so.0 in this process.</summary>
@@ -50,8 +54,17 @@ public sealed class LibvirtConnection : IAsyncDisposable
     {
         var connection = new LibvirtConnection(uri, options ?? new LibvirtConnectionOptions());
         connection._native = await connection.OpenNativeAsync(cancellationToken);
-        connection.Uri = await connection.CallAsync("read the URI", (handle, what) => LibvirtErrors.Require(ConnectNative.GetUri(handle), what), cancellationToken);
-        return connection;
+        try
+        {
+            connection.Uri = await connection.CallAsync(
+                "read the URI", (handle, what) => LibvirtErrors.Require(ConnectNative.GetUri(handle), what), cancellationToken);
+            return connection;
+        }
+        catch
+        {
+            await connection.DisposeAsync();
+            throw;
+        }
     }
 
     /// <summary>Connects again, trying for as long as <paramref name="patience"/>; returns at once while the connection is alive.</summary>
@@ -78,11 +91,17 @@ public sealed class LibvirtConnection : IAsyncDisposable
     }
 
     public Task<string> GetHostnameAsync(CancellationToken cancellationToken = default) =>
-        CallAsync("read the host name", (handle, what) => LibvirtErrors.Require(ConnectNative.GetHostname(handle), what), cancellationToken);
+        CallAsync(
+            "read the host name",
+            (handle, what) => LibvirtErrors.Require(ConnectNative.GetHostname(handle), what),
+            cancellationToken);
 
     /// <summary>The host's capabilities document, with its UUID.</summary>
     public Task<string> GetCapabilitiesAsync(CancellationToken cancellationToken = default) =>
-        CallAsync("read the capabilities", (handle, what) => LibvirtErrors.Require(ConnectNative.GetCapabilities(handle), what), cancellationToken);
+        CallAsync(
+            "read the capabilities",
+            (handle, what) => LibvirtErrors.Require(ConnectNative.GetCapabilities(handle), what),
+            cancellationToken);
 
     /// <summary>What the host offers machines of a type ("kvm", "qemu"); nulls mean the host's defaults.</summary>
     public Task<string> GetDomainCapabilitiesAsync(string? hypervisorType = null, CancellationToken cancellationToken = default) =>
@@ -142,8 +161,8 @@ public sealed class LibvirtConnection : IAsyncDisposable
             cancellationToken);
 
     /// <summary>
-    /// From the return on, every event of the domain (null: of all domains) is kept for the subscription until it is read or disposed. It survives
-    /// <see cref="ReopenAsync"/>.
+    /// From the return on, every event of the domain (null: of all domains) is kept for the subscription until it is read or disposed.
+    /// It survives <see cref="ReopenAsync"/>.
     /// </summary>
     public async Task<EventSubscription> SubscribeAsync(Guid? uuid = null, CancellationToken cancellationToken = default)
     {
@@ -179,7 +198,7 @@ public sealed class LibvirtConnection : IAsyncDisposable
             if (_disposed)
                 return;
             _disposed = true;
-            await BlockingCall.RunAsync(() => { _native.Close(); return true; }, CancellationToken.None);
+            await BlockingCall.RunAsync(() => { _calls.Close(); _native.Close(); return true; }, CancellationToken.None);
             _hub.Complete();
         }
         finally
@@ -191,8 +210,11 @@ public sealed class LibvirtConnection : IAsyncDisposable
     internal Task<T> CallAsync<T>(string action, Func<ConnectionHandle, string, T> call, CancellationToken cancellationToken)
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
-        var handle = _native.Handle;
-        return BlockingCall.RunAsync(() => call(handle, action), cancellationToken);
+        var native = _native;
+        // A lost connection stays lost until it is reopened: connecting behind its back would hide that events are missed.
+        return BlockingCall.RunAsync(
+            () => native.IsAlive ? _calls.Run(handle => call(handle, action)) : throw LibvirtErrors.CreateLost(action, Uri),
+            cancellationToken);
     }
 
     private static Version ToVersion(nuint version) =>
@@ -209,9 +231,17 @@ public sealed class LibvirtConnection : IAsyncDisposable
         {
             LibvirtLibrary.EnsureStarted();
             var native = NativeConnection.Open(_requestedUri, _options, _hub);
-            if (!_hub.IsEmpty)
-                native.RegisterEvents();
-            return native;
+            try
+            {
+                if (!_hub.IsEmpty)
+                    native.RegisterEvents();
+                return native;
+            }
+            catch
+            {
+                native.Close();
+                throw;
+            }
         },
         cancellationToken);
 

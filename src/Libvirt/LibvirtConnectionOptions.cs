@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 namespace Tidemark.Libvirt;
 
-/// <summary>How a connection notices that the other side is gone: after <see cref="KeepAliveCount"/> unanswered pings its calls fail.</summary>
+/// <summary>
+/// How a connection notices that the other side is gone: after <see cref="KeepAliveCount"/> unanswered pings its calls fail.
+/// </summary>
 public sealed record LibvirtConnectionOptions
 {
     /// <summary>Time between pings, whole seconds.</summary>

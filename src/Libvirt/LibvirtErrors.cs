@@ -6,8 +6,8 @@ using Tidemark.Libvirt.Native;
 namespace Tidemark.Libvirt;
 
 /// <summary>
-/// Turns the calling thread's last libvirt error into an exception. It must run before the next libvirt call on that thread, which includes the
-/// release of a handle.
+/// Turns the calling thread's last libvirt error into an exception. It must run before the next libvirt call on that thread, which
+/// includes the release of a handle.
 /// </summary>
 internal static class LibvirtErrors
 {
@@ -24,6 +24,12 @@ internal static class LibvirtErrors
     {
         var (code, domain, text) = ErrorNative.Last();
         return new LibvirtConnectionException($"Cannot {action}: {text.TrimEnd('.')}.", (LibvirtErrorCode)code, domain, text);
+    }
+
+    internal static LibvirtException CreateLost(string action, string uri)
+    {
+        var text = $"the connection to '{uri}' is lost";
+        return new LibvirtConnectionException($"Cannot {action}: {text}.", LibvirtErrorCode.Internal, FromRpc, text);
     }
 
     internal static int Require(int status, string action) => status >= 0 ? status : throw Create(action);

@@ -11,14 +11,18 @@ public sealed record ConnectionReopenedEvent : LibvirtEvent;
 
 public abstract record DomainEvent(Guid Uuid, string Name) : LibvirtEvent;
 
-/// <summary><paramref name="Detail"/> is the number libvirt defines per change; <see cref="IsIoErrorPause"/> names the one a backup must watch.</summary>
+/// <summary>
+/// <paramref name="Detail"/> is the number libvirt defines per change; <see cref="IsIoErrorPause"/> names the one a backup must watch.
+/// </summary>
 public sealed record LifecycleEvent(Guid Uuid, string Name, LifecycleChange Change, int Detail) : DomainEvent(Uuid, Name)
 {
     /// <summary>The guest was paused because a disk, or the scratch of a backup, failed or is full.</summary>
     public bool IsIoErrorPause => Change == LifecycleChange.Suspended && Detail == 2; // VIR_DOMAIN_EVENT_SUSPENDED_IOERROR
 }
 
-/// <summary>A disk error; source and device are empty when a backup's scratch is full. <paramref name="Reason"/> is "enospc" then.</summary>
+/// <summary>
+/// A disk error; source and device are empty when a backup's scratch is full. <paramref name="Reason"/> is "enospc" then.
+/// </summary>
 public sealed record IoErrorEvent(Guid Uuid, string Name, string SourcePath, string DeviceAlias, IoErrorAction Action, string Reason)
     : DomainEvent(Uuid, Name);
 

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 namespace Tidemark.Libvirt;
 
-/// <summary>libvirt refused or failed a call. <see cref="LibvirtMessage"/> is its own text, unchanged; the connection stays usable unless a subtype says otherwise.</summary>
+/// <summary>
+/// libvirt refused or failed a call. <see cref="LibvirtMessage"/> is its own text, unchanged; the connection stays usable unless a
+/// subtype says otherwise.
+/// </summary>
 public class LibvirtException(string message, LibvirtErrorCode code, int domain, string libvirtMessage) : Exception(message)
 {
     /// <summary>virErrorNumber; numbers without a name here are kept.</summary>
@@ -21,11 +24,15 @@ public sealed class LibvirtNotFoundException(string message, LibvirtErrorCode co
 public sealed class LibvirtBusyException(string message, LibvirtErrorCode code, int domain, string libvirtMessage)
     : LibvirtException(message, code, domain, libvirtMessage);
 
-/// <summary>The guest agent is not connected, did not answer in time or went away. A freeze that ended so may still happen: confirm with a thaw.</summary>
+/// <summary>
+/// The guest agent is not connected, did not answer in time or went away. A freeze that ended so may still happen: confirm with a thaw.
+/// </summary>
 public sealed class AgentUnresponsiveException(string message, LibvirtErrorCode code, int domain, string libvirtMessage)
     : LibvirtException(message, code, domain, libvirtMessage);
 
-/// <summary>The daemon cannot be reached, or the connection broke before the answer: whether the call took effect is unknown. Reopen and look.</summary>
+/// <summary>
+/// The daemon cannot be reached, or the connection broke before the answer: whether the call took effect is unknown. Reopen and look.
+/// </summary>
 public sealed class LibvirtConnectionException(string message, LibvirtErrorCode code, int domain, string libvirtMessage)
     : LibvirtException(message, code, domain, libvirtMessage);
 

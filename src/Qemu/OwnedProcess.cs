@@ -36,6 +36,9 @@ public sealed class OwnedProcess : IAsyncDisposable
     /// <summary>Completes with the exit code (128 + n after signal n) when the process has ended; never fails.</summary>
     public Task<int> Ended => _ended;
 
+    /// <summary>What it wrote to standard output; completes when the process has closed it.</summary>
+    public Task<string> Output => _output;
+
     /// <summary>What it wrote to standard error; completes when the process has closed it.</summary>
     public Task<string> Errors => _errors;
 

@@ -7,13 +7,15 @@ public sealed partial class Repository
 {
     private string? _writeFeature;
 
-    /// <summary>Begins a backup run of a machine: announces it, checks its bases, and reads what may be reused, in this order (I6).</summary>
+    /// <summary>Begins a backup run of a machine: announces it, checks its bases, and reads what may be reused, in this order
+    /// (I6).</summary>
     /// <exception cref="BaseUnusableException">A base was deleted or is gone: plan again.</exception>
     /// <exception cref="FormatTooNewException">The repository needs something for writing that this program does not know.</exception>
     public async Task<BackupRun> BeginRunAsync(MachineId machine, BackupRunOptions options, CancellationToken cancellationToken)
     {
         if (_writeFeature is not null)
-            throw new FormatTooNewException($"The repository needs feature '{_writeFeature}' for writing, which this program does not know.");
+            throw new FormatTooNewException(
+                $"The repository needs feature '{_writeFeature}' for writing, which this program does not know.");
         var id = options.Id ?? RunId.New();
         var trees = options.Bases.SelectMany(point => point.Disks.Select(disk => disk.Tree).Concat(point.Files.Select(file => file.Tree)));
         var pins = trees.Where(tree => !tree.Root.IsZero).ToArray();
@@ -61,7 +63,7 @@ public sealed partial class Repository
             Purpose = purpose,
             Machine = machine,
             Writer = _context.Writer.ToString(),
-            Host = Environment.MachineName,
+            Host = _context.Host,
             Time = _context.Clock.GetUtcNow(),
             Pins = [.. pins.Select(tree => new Pin(tree.Root.ToString(), tree.Depth)).Distinct()],
         };
@@ -77,10 +79,12 @@ public sealed partial class Repository
         {
             var deleted = await _context.Store.HeadAsync(ObjectNames.Retire(point.MachineId, point.Id), cancellationToken) is not null;
             foreach (var disk in point.Disks)
-                deleted |= await _context.Store.HeadAsync(ObjectNames.RetireDisk(point.MachineId, point.Id, disk.Name), cancellationToken) is not null;
+                deleted |= await _context.Store.HeadAsync(
+                    ObjectNames.RetireDisk(point.MachineId, point.Id, disk.Name), cancellationToken) is not null;
             var info = await _context.Store.HeadAsync(ObjectNames.Point(point.MachineId, point.Id), cancellationToken);
             if (deleted || info is not { Size: > 0 })
-                throw new BaseUnusableException($"Restore point '{point.ShortId}' of machine '{point.MachineId}' was deleted; it can't be a base any more.");
+                throw new BaseUnusableException(
+                    $"Restore point '{point.ShortId}' of machine '{point.MachineId}' was deleted; it can't be a base any more.");
         }
     }
 

@@ -25,6 +25,9 @@ public sealed record OpenOptions
     /// <summary>This host as a writer; by default derived from its machine id.</summary>
     public WriterId? Writer { get; init; }
 
+    /// <summary>This host's name, as run objects tell it to people.</summary>
+    public string Host { get; init; } = Environment.MachineName;
+
     /// <summary>The clock of heartbeats and of times shown to people.</summary>
     public TimeProvider Clock { get; init; } = TimeProvider.System;
 }
@@ -39,6 +42,9 @@ public sealed partial class Repository : IDisposable
     private readonly RepositoryContext _context;
 
     private Repository(RepositoryContext context) => _context = context;
+
+    /// <summary>What the tests of records of later programs need.</summary>
+    internal RepositoryContext Context => _context;
 
     public Guid Id => _context.Id;
 
@@ -71,7 +77,7 @@ public sealed partial class Repository : IDisposable
         };
         if (!await store.PutIfAbsentAsync(ObjectNames.Config, ConfigFile.Write(config, keys), cancellationToken))
             throw new RepositoryExistsException($"Another repository was created in '{store.Description}' at the same time.");
-        return new Repository(new RepositoryContext(store, keys, WriterOf(open, id), id, open.Clock));
+        return new Repository(new RepositoryContext(store, keys, WriterOf(open, id), id, open.Host, open.Clock));
     }
 
     /// <summary>Opens a repository.</summary>
@@ -96,12 +102,15 @@ public sealed partial class Repository : IDisposable
         var master = encrypted ? await FindMasterAsync(store, id, credentials, cancellationToken) : ParseMaster(config.PublicMaster);
         var keys = new RepositoryKeys(master, id, encrypted);
         ConfigFile.CheckMac(content, keys);
-        var context = new RepositoryContext(store, keys, WriterOf(open, id), id, open.Clock);
+        var context = new RepositoryContext(store, keys, WriterOf(open, id), id, open.Host, open.Clock);
         return new Repository(context) { _writeFeature = config.Features.Write.Count > 0 ? config.Features.Write[0] : null };
     }
 
     /// <summary>Opens a disk of a restore point for reading, unprotected from a collector: see <see cref="BeginReadAsync"/>.</summary>
     public DiskReader OpenDisk(PointDisk disk) => new(_context, disk.Tree);
+
+    /// <summary>Opens an attachment for reading in parts.</summary>
+    public DiskReader OpenFile(PointFile file) => new(_context, file.Tree);
 
     /// <summary>The whole content of an attachment.</summary>
     /// <exception cref="RepositoryDamagedException">It is damaged.</exception>
@@ -130,7 +139,8 @@ public sealed partial class Repository : IDisposable
         await foreach (var info in store.ListAsync("", cancellationToken))
         {
             // Key slots and probes without a config are what a crashed init leaves.
-            if (!info.Key.StartsWith(ObjectNames.Keys, StringComparison.Ordinal) && !info.Key.StartsWith("probe/", StringComparison.Ordinal))
+            if (!info.Key.StartsWith(ObjectNames.Keys, StringComparison.Ordinal)
+                && !info.Key.StartsWith("probe/", StringComparison.Ordinal))
                 throw new RepositoryExistsException($"'{store.Description}' is not empty: it holds '{info.Key}'.");
         }
     }
@@ -143,7 +153,8 @@ public sealed partial class Repository : IDisposable
         await store.PutIfAbsentAsync(ObjectNames.Keys + slot, content, cancellationToken);
     }
 
-    private static async Task<byte[]> FindMasterAsync(IObjectStore store, Guid id, Credentials credentials, CancellationToken cancellationToken)
+    private static async Task<byte[]> FindMasterAsync(
+        IObjectStore store, Guid id, Credentials credentials, CancellationToken cancellationToken)
     {
         if (credentials == Credentials.None)
             throw new WrongKeyException($"The repository in '{store.Description}' is encrypted; a password or key file is required.");

@@ -2,11 +2,15 @@
 namespace Tidemark.Storage;
 
 /// <summary>What every part of an open repository needs: the store, the keys, codecs. Owned by <see cref="Repository"/>.</summary>
-internal sealed record RepositoryContext(IObjectStore Store, RepositoryKeys Keys, WriterId Writer, Guid Id, TimeProvider Clock) : IDisposable
+internal sealed record RepositoryContext(
+    IObjectStore Store, RepositoryKeys Keys, WriterId Writer, Guid Id, string Host, TimeProvider Clock) : IDisposable
 {
     public ZstdPool Codecs { get; } = new();
 
     public NodeCache Nodes { get; } = new();
+
+    /// <summary>The same repository with nothing cached; disposed on its own.</summary>
+    public RepositoryContext Fresh() => new(Store, Keys, Writer, Id, Host, Clock);
 
     /// <summary>A sealed object's plain bytes, or null when there is none.</summary>
     public async ValueTask<byte[]?> ReadSealedAsync(string key, CancellationToken cancellationToken)

@@ -71,7 +71,8 @@ public sealed record RestorePoint
     /// <exception cref="KeyNotFoundException">No disk of that name.</exception>
     public PointDisk Disk(string name) =>
         Disks.FirstOrDefault(disk => disk.Name == name)
-        ?? throw new KeyNotFoundException($"Restore point '{ShortId}' has no disk '{name}'; it has {string.Join(", ", Disks.Select(disk => $"'{disk.Name}'"))}.");
+        ?? throw new KeyNotFoundException(
+            $"Restore point '{ShortId}' has no disk '{name}'; it has {string.Join(", ", Disks.Select(disk => $"'{disk.Name}'"))}.");
 }
 
 /// <summary>A disk of a restore point.</summary>

@@ -137,9 +137,9 @@ public sealed class GuestTests : IAsyncLifetime
 
     private async Task<string> RunAsync(GuestDefinition check)
     {
-        File.Delete(check.ConsoleLog);
+        File.Delete(check.ConsoleLog!);
         await using var machine = await OwnedProcess.StartAsync("qemu-system-x86_64", check.QemuArguments());
-        var verdict = await new GuestLog(check.ConsoleLog).WaitForAsync("CHECK", BootLimit, Token);
+        var verdict = await new GuestLog(check.ConsoleLog!).WaitForAsync("CHECK", BootLimit, Token);
         Assert.Equal(0, await machine.Ended.WaitAsync(BootLimit, Token));
         return verdict;
     }

@@ -32,6 +32,7 @@ public sealed class GuestUnderLibvirtTests
         var log = new GuestLog(definition.ConsoleLog);
         await log.WaitForAsync("READY mode=writer disks=1", BootLimit, Token);
         await log.WaitForWritesAsync(20, BootLimit, Token);
+        await new GuestCommands(domain).WaitUntilBootedAsync(BootLimit, Token); // the agent connects a little later
 
         var before = log.Position;
         Assert.Equal(1, await domain.FreezeFileSystemsAsync(cancellationToken: Token));

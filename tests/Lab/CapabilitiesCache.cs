@@ -2,8 +2,8 @@
 namespace Tidemark.Lab;
 
 /// <summary>
-/// libvirt asks each QEMU binary for its abilities before the first use, which takes 4 s. It keeps the answer in files that name the binary's
-/// time stamps, so a new host may start with those of the last one.
+/// libvirt asks each QEMU binary for its abilities before the first use, which takes 4 s. It keeps the answer in files that name the
+/// binary's time stamps, so a new host may start with those of the last one.
 /// </summary>
 internal static class CapabilitiesCache
 {

@@ -5,15 +5,17 @@ using System.Runtime.InteropServices;
 namespace Tidemark.Lab;
 
 /// <summary>
-/// The libvirtd of one lab host, stopped by its process id and started again on the same folders. Between it and us stands a supervisor: QEMU leaves
-/// libvirtd's family, and libvirt waits 15 s for a dead QEMU that nobody collects, as happens in containers whose first process is no real init.
+/// The libvirtd of one lab host, stopped by its process id and started again on the same folders. Between it and us stands a
+/// supervisor: QEMU leaves libvirtd's family, and libvirt waits 15 s for a dead QEMU that nobody collects, as happens in containers
+/// whose first process is no real init.
 /// </summary>
 internal sealed class LabDaemon(LabFolders folders, bool isSystem) : IDisposable
 {
     // Idle daemons leave by themselves; one that has machines is ended by the reaper.
     private const int IdleSeconds = 120;
 
-    // Becomes the parent of orphans (PR_SET_CHILD_SUBREAPER = 36), starts the daemon, tells its id and collects the dead until no child is left.
+    // Becomes the parent of orphans (PR_SET_CHILD_SUBREAPER = 36), starts the daemon, tells its id and collects the dead until no child
+    // is left.
     private const string Supervisor = """
         syscall(shift @ARGV, 36, 1, 0, 0, 0) == 0 or die "no subreaper: $!";
         my $pid = fork // die "no fork: $!";
@@ -91,10 +93,10 @@ internal sealed class LabDaemon(LabFolders folders, bool isSystem) : IDisposable
     }
 
     /// <summary>
-    /// Puts the host's folders in the place of the machine's own, for this daemon and its QEMUs only. libvirtd refuses to start where the user
-    /// 'libvirt-qemu' is unknown, whatever its configuration says, so the private /etc/passwd has it. An empty /run/dbus keeps it away from the
-    /// machine's systemd and polkit. /dev/kvm is out of reach of QEMU's user: where it exists without working, libvirt would ask every QEMU for its
-    /// abilities again at each start.
+    /// Puts the host's folders in the place of the machine's own, for this daemon and its QEMUs only. libvirtd refuses to start where
+    /// the user 'libvirt-qemu' is unknown, whatever its configuration says, so the private /etc/passwd has it. An empty /run/dbus keeps
+    /// it away from the machine's systemd and polkit. /dev/kvm is out of reach of QEMU's user: where it exists without working, libvirt
+    /// would ask every QEMU for its abilities again at each start.
     /// </summary>
     private string SystemMounts() => $"""
         mkdir -p /etc/libvirt /run/libvirt /var/lib/libvirt /var/cache/libvirt /var/log/libvirt
@@ -105,6 +107,7 @@ internal sealed class LabDaemon(LabFolders folders, bool isSystem) : IDisposable
         mount --bind '{folders.Logs}' /var/log/libvirt
         mount --bind '{folders.PasswdFile}' /etc/passwd
         mount --bind '{folders.GroupFile}' /etc/group
+        mount -t tmpfs -o size={LabHost.SmallFolderBytes},mode=0777 tmpfs '{folders.Small}'
         test ! -e /dev/kvm || mount --bind '{folders.NoKvmFile}' /dev/kvm
         test ! -d /run/dbus || mount -t tmpfs tmpfs /run/dbus
         """;

@@ -49,6 +49,8 @@ internal sealed class LabFolders
 
     internal string GroupFile => Path.Combine(Root, "group");
 
+    internal string Small => Path.Combine(Root, "small");
+
     internal string NoKvmFile => Path.Combine(Root, "no-kvm");
 
     internal string DaemonConfiguration => _isSystem ? Configuration : Path.Combine(Configuration, "libvirt");

@@ -4,12 +4,15 @@ using Tidemark.Libvirt;
 namespace Tidemark.Lab;
 
 /// <summary>
-/// A libvirt host of our own, away from the machine's: an unprivileged one (<see cref="StartAsync"/>), or a privileged one whose QEMU runs as another
-/// user (<see cref="StartSystemAsync"/>). Several may run at once. Disposing it, or the death of this process, ends its daemon and machines and
-/// removes its folder.
+/// A libvirt host of our own, away from the machine's: an unprivileged one (<see cref="StartAsync"/>), or a privileged one whose QEMU
+/// runs as another user (<see cref="StartSystemAsync"/>). Several may run at once. Disposing it, or the death of this process, ends its
+/// daemon and machines and removes its folder.
 /// </summary>
 public sealed class LabHost : IAsyncDisposable
 {
+    /// <summary>Space in <see cref="SmallFolder"/>.</summary>
+    public const int SmallFolderBytes = 1 << 20;
+
     private static readonly TimeSpan StartPatience = TimeSpan.FromSeconds(30);
 
     private readonly LabFolders _folders;
@@ -24,6 +27,7 @@ public sealed class LabHost : IAsyncDisposable
         _daemon = new LabDaemon(folders, isSystem);
         _reaper = Reaper.Start(folders.Root);
         Folder = CreateFolder("img");
+        SmallFolder = isSystem ? CreateFolder("small") : null;
         Uri = $"qemu+unix:///{(isSystem ? "system" : "session")}?socket={folders.Socket}";
     }
 
@@ -34,6 +38,11 @@ public sealed class LabHost : IAsyncDisposable
 
     /// <summary>For disk images; QEMU's user may read and write there.</summary>
     public string Folder { get; }
+
+    /// <summary>
+    /// A folder with little space, for scratch files that must run full; seen by libvirt and QEMU only. Privileged hosts have one.
+    /// </summary>
+    public string? SmallFolder { get; }
 
     /// <summary>A connection kept open for the life of the host.</summary>
     public LibvirtConnection Connection => _connection ?? throw new InvalidOperationException("The lab host has not started.");
@@ -171,7 +180,7 @@ public sealed class LabHost : IAsyncDisposable
 
     private async Task<LibvirtConnection> ConnectAsync(CancellationToken cancellationToken)
     {
-        var deadline = TimeProvider.System.GetTimestamp() + StartPatience.Ticks * (TimeProvider.System.TimestampFrequency / TimeSpan.TicksPerSecond);
+        var clock = TimeProvider.System.GetTimestamp();
         while (true)
         {
             try
@@ -180,7 +189,7 @@ public sealed class LabHost : IAsyncDisposable
             }
             catch (LibvirtConnectionException exception)
             {
-                if (!_daemon.IsRunning || TimeProvider.System.GetTimestamp() > deadline)
+                if (!_daemon.IsRunning || TimeProvider.System.GetElapsedTime(clock) > StartPatience)
                     throw new InvalidOperationException($"The lab's libvirtd did not start; its log:\n{ReadLog()}", exception);
                 await Task.Delay(50, cancellationToken);
             }

@@ -5,7 +5,7 @@ public sealed partial class LabMachine
 {
     /// <summary>Fills a range with one byte value.</summary>
     public Task WriteAsync(string target, long offset, long length, byte pattern, CancellationToken cancellationToken = default) =>
-        QemuIoAsync(target, $"write -P {pattern} {offset} {length}", $"wrote {length}/{length} bytes at offset {offset}\n", cancellationToken);
+        QemuIoAsync(target, $"write -P {pattern} {offset} {length}", Wrote(offset, length), cancellationToken);
 
     /// <summary>Writes these bytes.</summary>
     public async Task WriteBytesAsync(string target, long offset, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken = default)
@@ -16,8 +16,7 @@ public sealed partial class LabMachine
         {
             Host.GiveToQemu(path);
             var length = bytes.Length;
-            await QemuIoAsync(
-                target, $"write -s {path} {offset} {length}", $"wrote {length}/{length} bytes at offset {offset}\n", cancellationToken);
+            await QemuIoAsync(target, $"write -s {path} {offset} {length}", Wrote(offset, length), cancellationToken);
         }
         finally
         {
@@ -31,15 +30,14 @@ public sealed partial class LabMachine
 
     /// <summary>Writes zeroes without data; with <paramref name="unmap"/> the range may lose its space.</summary>
     public Task WriteZeroesAsync(string target, long offset, long length, bool unmap, CancellationToken cancellationToken = default) =>
-        QemuIoAsync(
-            target,
-            $"write -z {(unmap ? "-u " : "")}{offset} {length}",
-            $"wrote {length}/{length} bytes at offset {offset}\n",
-            cancellationToken);
+        QemuIoAsync(target, $"write -z {(unmap ? "-u " : "")}{offset} {length}", Wrote(offset, length), cancellationToken);
 
-    public Task FlushAsync(string target, CancellationToken cancellationToken = default) => QemuIoAsync(target, "flush", "", cancellationToken);
+    public Task FlushAsync(string target, CancellationToken cancellationToken = default) =>
+        QemuIoAsync(target, "flush", "", cancellationToken);
 
-    /// <summary>The disk's content now, as a raw sparse file: the truth a restore is compared with. Nothing else may write meanwhile.</summary>
+    /// <summary>
+    /// The disk's content now, as a raw sparse file: the truth a restore is compared with. Nothing else may write meanwhile.
+    /// </summary>
     public async Task CopyDiskAsync(string target, string path, CancellationToken cancellationToken = default)
     {
         if ((await Domain.GetStatusAsync(cancellationToken)).IsActive)
@@ -64,8 +62,8 @@ public sealed partial class LabMachine
     }
 
     /// <summary>
-    /// Runs a qemu-io command on the disk's device. The monitor answers nothing whether it works or fails; the outcome stands in the machine's log,
-    /// where <paramref name="expected"/> must be all there is of news (an empty text: no news).
+    /// Runs a qemu-io command on the disk's device. The monitor answers nothing whether it works or fails; the outcome stands in the
+    /// machine's log, where <paramref name="expected"/> must be all there is of news (an empty text: no news).
     /// </summary>
     private async Task QemuIoAsync(string target, string command, string expected, CancellationToken cancellationToken)
     {
@@ -88,6 +86,8 @@ public sealed partial class LabMachine
             Host.QemuIo.Release();
         }
     }
+
+    private static string Wrote(long offset, long length) => $"wrote {length}/{length} bytes at offset {offset}\n";
 
     private static bool Confirms(string news, string expected) =>
         expected.Length > 0 ? news.Contains(expected, StringComparison.Ordinal) : !news.Contains("failed", StringComparison.Ordinal);

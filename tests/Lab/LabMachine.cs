@@ -7,8 +7,8 @@ using Tidemark.Libvirt.Xml;
 namespace Tidemark.Lab;
 
 /// <summary>
-/// A machine without an operating system, started paused: nothing writes to its disks but the test, through QEMU, which tracks these writes as it
-/// does a guest's. Its host ends it.
+/// A machine without an operating system, started paused: nothing writes to its disks but the test, through QEMU, which tracks these
+/// writes as it does a guest's. Its host ends it.
 /// </summary>
 public sealed partial class LabMachine
 {
@@ -131,7 +131,8 @@ public sealed partial class LabMachine
             new XElement("memory", new XAttribute("unit", "MiB"), options.MemoryMiB),
             new XElement("vcpu", 1),
             // Unlike q35, this machine type takes new disks without a free port prepared.
-            new XElement("os", new XElement("type", new XAttribute("arch", "x86_64"), new XAttribute("machine", "pc"), "hvm"), options.Boot),
+            new XElement(
+                "os", new XElement("type", new XAttribute("arch", "x86_64"), new XAttribute("machine", "pc"), "hvm"), options.Boot),
             new XElement("features", new XElement("acpi")),
             devices);
     }

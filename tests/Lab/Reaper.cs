@@ -4,8 +4,8 @@ using System.Diagnostics;
 namespace Tidemark.Lab;
 
 /// <summary>
-/// Owns the end of a lab host: a shell that waits for the end of its standard input, then ends the host's daemon and QEMUs and removes its folder.
-/// The input ends when the host is disposed, and also when this process dies in any way.
+/// Owns the end of a lab host: a shell that waits for the end of its standard input, then ends the host's daemon and QEMUs and removes
+/// its folder. The input ends when the host is disposed, and also when this process dies in any way.
 /// </summary>
 internal sealed class Reaper : IAsyncDisposable
 {

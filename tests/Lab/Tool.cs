@@ -26,7 +26,10 @@ public static class Tool
         var errors = process.StandardError.ReadToEndAsync(cancellationToken);
         await process.WaitForExitAsync(cancellationToken);
         if (process.ExitCode != 0)
-            throw new InvalidOperationException($"'{program} {string.Join(' ', arguments)}' ended with {process.ExitCode}: {(await errors).Trim()}");
+        {
+            throw new InvalidOperationException(
+                $"'{program} {string.Join(' ', start.ArgumentList)}' ended with {process.ExitCode}: {(await errors).Trim()}");
+        }
         return await output;
     }
 }

@@ -37,7 +37,8 @@ public sealed class ConnectionTests(HostFixture fixture)
         using var events = await connection.SubscribeAsync(domain.Uuid, Token);
         await domain.SuspendAsync(Token);
         var suspended = await events.WaitForAsync<LifecycleEvent>(Patience, cancellationToken: Token);
-        Assert.Equal((LifecycleChange.Suspended, domain.Uuid, "test", false), (suspended.Change, suspended.Uuid, suspended.Name, suspended.IsIoErrorPause));
+        Assert.Equal((LifecycleChange.Suspended, false), (suspended.Change, suspended.IsIoErrorPause));
+        Assert.Equal((domain.Uuid, "test"), (suspended.Uuid, suspended.Name));
     }
 
     [Theory]
@@ -109,6 +110,42 @@ public sealed class ConnectionTests(HostFixture fixture)
         await connection.ReopenAsync(TimeSpan.Zero, Token);
     }
 
+    /// <summary>libvirt keeps the last error per thread: calls side by side must not read each other's.</summary>
+    [Fact]
+    public async Task FailuresSideBySide_KeepTheirOwnMessages()
+    {
+        var failures = Enumerable.Range(0, 64).Select(async number =>
+        {
+            var name = $"nobody-{number}";
+            var exception = await Assert.ThrowsAsync<LibvirtNotFoundException>(() => fixture.Host.Connection.GetDomainAsync(name, Token));
+            Assert.Contains($"'{name}'", exception.LibvirtMessage, StringComparison.Ordinal);
+        });
+
+        await Task.WhenAll(failures);
+    }
+
+    /// <summary>Domains and event registrations hold references to the native connection; a forgotten one keeps its socket open.</summary>
+    [Fact]
+    public async Task DisposedConnections_CloseTheirSockets()
+    {
+        await using var host = await LabHost.StartAsync(Token);
+        await LabMachine.DefineAsync(host, "referred", new LabMachineOptions { Start = false }, [], Token);
+        var before = SocketsOf(host);
+        for (var round = 0; round < 20; round++)
+        {
+            await using var connection = await LibvirtConnection.OpenAsync(host.Uri, cancellationToken: Token);
+            using var events = await connection.SubscribeAsync(cancellationToken: Token);
+            await (await connection.GetDomainAsync("referred", Token)).GetXmlAsync(cancellationToken: Token);
+            await Assert.ThrowsAsync<LibvirtNotFoundException>(() => connection.GetDomainAsync("nobody", Token));
+            Assert.True(SocketsOf(host) > before);
+        }
+
+        var clock = TimeProvider.System.GetTimestamp();
+        while (SocketsOf(host) > before && TimeProvider.System.GetElapsedTime(clock) < Patience)
+            await Task.Delay(20, Token);
+        Assert.Equal(before, SocketsOf(host));
+    }
+
     /// <summary>The library prints every error to stderr unless it is told not to; only a process of its own shows that.</summary>
     [Fact]
     public async Task FailingCalls_PrintNothing()
@@ -135,5 +172,12 @@ public sealed class ConnectionTests(HostFixture fixture)
         Assert.Contains("Total: 3, Errors: 0, Failed: 0, Skipped: 0", output, StringComparison.Ordinal);
         Assert.DoesNotContain("libvirt:", output, StringComparison.Ordinal);
         Assert.Empty(await errors);
+    }
+
+    // The daemon's end of a connection carries the path it was accepted on.
+    private static int SocketsOf(LabHost host)
+    {
+        var path = host.Uri[(host.Uri.IndexOf('=', StringComparison.Ordinal) + 1)..];
+        return File.ReadLines("/proc/net/unix").Count(line => line.EndsWith(path, StringComparison.Ordinal));
     }
 }

@@ -42,8 +42,9 @@ public sealed class DomainTests(HostFixture fixture)
     [Fact]
     public async Task UnknownDomain_ThrowsNotFound()
     {
-        var byName = await Assert.ThrowsAsync<LibvirtNotFoundException>(() => fixture.Host.Connection.GetDomainAsync("nobody-knows", Token));
-        var byUuid = await Assert.ThrowsAsync<LibvirtNotFoundException>(() => fixture.Host.Connection.GetDomainAsync(Guid.Empty, Token));
+        var connection = fixture.Host.Connection;
+        var byName = await Assert.ThrowsAsync<LibvirtNotFoundException>(() => connection.GetDomainAsync("nobody-knows", Token));
+        var byUuid = await Assert.ThrowsAsync<LibvirtNotFoundException>(() => connection.GetDomainAsync(Guid.Empty, Token));
 
         Assert.Equal(LibvirtErrorCode.NoDomain, byName.Code);
         Assert.Equal(LibvirtErrorCode.NoDomain, byUuid.Code);
@@ -68,10 +69,12 @@ public sealed class DomainTests(HostFixture fixture)
     [Fact]
     public async Task InvalidDefinition_IsRefusedWithItsCode()
     {
-        const string Xml = "<domain type='qemu'><name>bad</name><memory>65536</memory><os><type arch='x86_64'>hvm</type></os><nonsense/></domain>";
+        const string Xml =
+            "<domain type='qemu'><name>bad</name><memory>65536</memory><os><type arch='x86_64'>hvm</type></os><nonsense/></domain>";
+        var connection = fixture.Host.Connection;
 
-        var schema = await Assert.ThrowsAsync<LibvirtException>(() => fixture.Host.Connection.DefineDomainAsync(Xml, validate: true, Token));
-        var root = await Assert.ThrowsAsync<LibvirtException>(() => fixture.Host.Connection.DefineDomainAsync("<network/>", cancellationToken: Token));
+        var schema = await Assert.ThrowsAsync<LibvirtException>(() => connection.DefineDomainAsync(Xml, validate: true, Token));
+        var root = await Assert.ThrowsAsync<LibvirtException>(() => connection.DefineDomainAsync("<network/>", cancellationToken: Token));
 
         Assert.Equal(LibvirtErrorCode.XmlInvalidSchema, schema.Code);
         Assert.Equal(LibvirtErrorCode.XmlError, root.Code);
@@ -148,7 +151,8 @@ public sealed class DomainTests(HostFixture fixture)
         await without.Domain.ResumeAsync(Token);
         await silent.Domain.SetAgentResponseTimeoutAsync(new AgentTimeout(5), Token);
         await silent.Domain.SetAgentResponseTimeoutAsync(AgentTimeout.Default, Token);
-        var unresponsive = await Assert.ThrowsAsync<AgentUnresponsiveException>(() => silent.Domain.FreezeFileSystemsAsync(["/", "/home"], Token));
+        var unresponsive = await Assert.ThrowsAsync<AgentUnresponsiveException>(
+            () => silent.Domain.FreezeFileSystemsAsync(["/", "/home"], Token));
         var noChannel = await Assert.ThrowsAsync<LibvirtException>(() => without.Domain.FreezeFileSystemsAsync(cancellationToken: Token));
 
         Assert.Equal(LibvirtErrorCode.AgentUnresponsive, unresponsive.Code);

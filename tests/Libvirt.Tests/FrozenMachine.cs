@@ -10,19 +10,23 @@ internal sealed class FrozenMachine
 {
     private readonly LabMachine _machine;
     private readonly string _folder;
+    private readonly string _scratchFolder;
     private int _count;
 
-    internal FrozenMachine(LabMachine machine, string suffix = "")
+    internal FrozenMachine(LabMachine machine, string suffix = "", string? scratchFolder = null)
     {
         _machine = machine;
         _folder = machine.Host.CreateFolder($"b-{machine.Name}{suffix}");
+        _scratchFolder = scratchFolder ?? _folder;
     }
 
     private string Socket => Path.Combine(_folder, "nbd.sock");
 
-    internal string ScratchPath(string target) => Path.Combine(_folder, $"{target}-{_count}.scratch");
+    internal string ScratchPath(string target) => Path.Combine(_scratchFolder, $"{target}-{_count}.scratch");
 
-    /// <summary>Takes the given disks, each since a checkpoint or whole, and tracks them from a new checkpoint on when it has a name.</summary>
+    /// <summary>
+    /// Takes the given disks, each since a checkpoint or whole, and tracks them from a new checkpoint on when it has a name.
+    /// </summary>
     internal Task BeginAsync(string? checkpoint, (string Target, string? Base)[] taken, CancellationToken cancellationToken)
     {
         _count++;
@@ -33,9 +37,8 @@ internal sealed class FrozenMachine
                 ? new BackupDisk(target, null)
                 : new BackupDisk(target, new BackupScratch(ScratchPath(target))) { Incremental = taken[found].Base };
         });
-        var checkpointXml = checkpoint == null
-            ? null
-            : CheckpointXml.Write(new CheckpointDescription(checkpoint, [.. _machine.Disks.Select(target => new CheckpointDisk(target, true))]));
+        var tracked = _machine.Disks.Select(target => new CheckpointDisk(target, true));
+        var checkpointXml = checkpoint == null ? null : CheckpointXml.Write(new CheckpointDescription(checkpoint, [.. tracked]));
         return _machine.Domain.BeginBackupAsync(
             BackupXml.Write(new BackupDescription(Socket, [.. disks])), checkpointXml, cancellationToken: cancellationToken);
     }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+using System.Diagnostics;
 using Tidemark.Lab;
 
 namespace Tidemark.Libvirt.Tests;
@@ -62,7 +63,8 @@ public sealed class LabMachineTests(HostFixture fixture)
         var content = await machine.ReadDiskAsync("vdb", Token);
 
         Assert.Equal(2 * Mebibyte, content.Length);
-        Assert.All(content.Chunk((int)Mebibyte), (half, index) => Assert.True(half.AsSpan().IndexOfAnyExcept(index == 0 ? (byte)0 : (byte)0x11) < 0));
+        Assert.True(content.AsSpan(0, (int)Mebibyte).IndexOfAnyExcept((byte)0) < 0);
+        Assert.True(content.AsSpan((int)Mebibyte).IndexOfAnyExcept((byte)0x11) < 0);
     }
 
     [Fact]
@@ -97,7 +99,8 @@ public sealed class LabMachineTests(HostFixture fixture)
         var reason = await LabHost.WhySystemUnavailableAsync(Token);
         Assert.SkipWhen(reason != null, reason ?? "");
         await using var host = await LabHost.StartSystemAsync(Token);
-        var machine = await LabMachine.DefineAsync(host, "owned", new LabDisk("vda", Mebibyte), new LabDisk("vdb", Mebibyte) { Format = "raw" });
+        var machine = await LabMachine.DefineAsync(
+            host, "owned", new LabDisk("vda", Mebibyte), new LabDisk("vdb", Mebibyte) { Format = "raw" });
         await machine.WriteAsync("vdb", 0, 4096, 0x42, Token);
 
         var description = await machine.DescribeAsync(Token);
@@ -107,6 +110,73 @@ public sealed class LabMachineTests(HostFixture fixture)
         Assert.Equal((host.QemuUserId, host.QemuGroupId), description.Owner);
         Assert.Contains(status, line => line.StartsWith($"Uid:\t{host.QemuUserId}\t", StringComparison.Ordinal));
         Assert.Equal(0x42, (await machine.ReadDiskAsync("vdb", Token))[4095]);
+    }
+
+    [Fact]
+    public async Task FullScratch_FailsTheWriteAndKeepsTheBackup()
+    {
+        var reason = await LabHost.WhySystemUnavailableAsync(Token);
+        Assert.SkipWhen(reason != null, reason ?? "");
+        await using var host = await LabHost.StartSystemAsync(Token);
+        var machine = await LabMachine.DefineAsync(host, "full", new LabDisk("vda", 4 * Mebibyte));
+        await machine.WriteAsync("vda", 0, 4 * Mebibyte, 0x11, Token);
+        var frozen = new FrozenMachine(machine, scratchFolder: host.SmallFolder);
+        await frozen.BeginAsync(null, [("vda", null)], Token);
+
+        var exception = await Assert.ThrowsAsync<InvalidOperationException>(() => machine.WriteAsync("vda", 0, 4 * Mebibyte, 0x22, Token));
+
+        Assert.Contains("No space left on device", exception.Message, StringComparison.Ordinal);
+        Assert.All(await frozen.ReadExportAsync("vda", Token), value => Assert.Equal(0x11, value));
+        await machine.Domain.AbortJobAsync(Token);
+    }
+
+    /// <summary>Runs in a process of its own, which <see cref="KilledOwner_LeavesNothing"/> kills.</summary>
+    [Fact(Explicit = true)]
+    public async Task HostUntilKilled()
+    {
+        var host = await LabHost.StartAsync(Token);
+        var machine = await LabMachine.DefineAsync(host, "orphan", new LabDisk("vda", Mebibyte));
+        var news = Environment.GetEnvironmentVariable("TIDEMARK_LAB_NEWS")!;
+        await File.WriteAllTextAsync(news + ".new", $"{host.Folder}\n{machine.ProcessId}\n{host.DaemonProcessId}\n", Token);
+        File.Move(news + ".new", news);
+        await Task.Delay(TimeSpan.FromMinutes(1), Token);
+        await host.DisposeAsync();
+    }
+
+    [Fact]
+    public async Task KilledOwner_LeavesNothing()
+    {
+        var news = Path.Combine(Path.GetTempPath(), $"tidemark-{Path.GetRandomFileName()}");
+        var start = new ProcessStartInfo(Environment.ProcessPath!)
+        {
+            RedirectStandardOutput = true,
+            UseShellExecute = false,
+        };
+        string[] arguments = ["exec", typeof(LabMachineTests).Assembly.Location, "-explicit", "only", "-method", "*.HostUntilKilled"];
+        foreach (var argument in arguments)
+            start.ArgumentList.Add(argument);
+        start.Environment["TIDEMARK_LAB_NEWS"] = news;
+        using var owner = Process.Start(start)!;
+        await UntilAsync(() => File.Exists(news));
+        var lines = await File.ReadAllLinesAsync(news, Token);
+        File.Delete(news);
+        var processes = lines[1..].Select(int.Parse).ToArray();
+        Assert.All(processes, process => Assert.True(IsRunning(process)));
+
+        owner.Kill();
+
+        await UntilAsync(() => !Directory.Exists(Path.GetDirectoryName(lines[0])));
+        Assert.All(processes, process => Assert.False(IsRunning(process)));
+    }
+
+    private static async Task UntilAsync(Func<bool> condition)
+    {
+        var clock = TimeProvider.System.GetTimestamp();
+        while (!condition())
+        {
+            Assert.True(TimeProvider.System.GetElapsedTime(clock).TotalSeconds < 30, "The condition did not come true within 30 s.");
+            await Task.Delay(20, Token);
+        }
     }
 
     // A dead process nobody has waited for yet still has an entry, with an empty command line.

@@ -103,6 +103,29 @@ public sealed class CancellationTests
     }
 
     [Fact]
+    public async Task CancelledWrite_IsSentWholeBeforeItsCallEnds()
+    {
+        const int Length = 1 << 20;
+        await using var server = new ScriptedServer(async peer =>
+        {
+            await peer.ShakeHandsAsync();
+            var write = await peer.ReceiveRequestAsync();
+            await Task.Delay(100, Token);
+            Assert.Equal(Filled(Length, 0x77), await peer.ReceiveAsync(Length));
+            var next = await peer.ReceiveRequestAsync();
+            Assert.Equal(NbdCommand.Flush, next.Command);
+            await peer.SendAsync(ScriptedServer.Simple(NbdError.None, write.Cookie), ScriptedServer.Simple(NbdError.None, next.Cookie));
+            await peer.WaitForEndAsync();
+        });
+        await using var connection = await NbdClient.ConnectAsync(server.Uri, _options, Token);
+        using var cancel = new CancellationTokenSource(20);
+        var buffer = Filled(Length, 0x77);
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => connection.WriteAsync(0, buffer, false, cancel.Token).AsTask());
+        Array.Clear(buffer);
+        await connection.FlushAsync(Token);
+    }
+
+    [Fact]
     public async Task CallThatWaitsForItsTurn_IsCancelledWithoutBeingSent()
     {
         await using var server = new ScriptedServer(async peer =>

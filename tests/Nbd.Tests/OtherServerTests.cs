@@ -152,6 +152,19 @@ public sealed class OtherServerTests : IDisposable
     }
 
     [Fact]
+    public async Task SlowAnswers_AreWaitedForTogether()
+    {
+        // One after the other, 64 answers of 100 ms each would take 6.4 s.
+        await WriteImageAsync(4 << 20);
+        await using var server = await NbdkitAsync("-r", "--filter=delay", "file", _folder["d"], "rdelay=100ms");
+        await using var source = await NbdBlockSource.OpenAsync(Uri, _options with { RequestLength = 65536 }, Token);
+        Assert.Equal(4, source.ConnectionCount);
+        var clock = System.Diagnostics.Stopwatch.StartNew();
+        await source.ReadAsync(0, new byte[4 << 20], Token);
+        Assert.InRange(clock.ElapsedMilliseconds, 100, 3000);
+    }
+
+    [Fact]
     public async Task ListOfManyExports_IsWhole()
     {
         Directory.CreateDirectory(_folder["many"]);

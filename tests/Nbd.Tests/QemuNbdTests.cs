@@ -189,6 +189,26 @@ public sealed class QemuNbdTests : IDisposable
     }
 
     [Fact]
+    public async Task LongReadThatIsCancelled_LeavesTheSourceUsable()
+    {
+        var content = RandomBytes(32 << 20, seed: 11);
+        await using var server = await ServeRawAsync(content, "-r", "-e", "8");
+        await using var source = await NbdBlockSource.OpenAsync(Uri, _options, Token);
+        var buffer = new byte[content.Length];
+        for (var round = 0; round < 20; round++)
+        {
+            using var cancel = new CancellationTokenSource(TimeSpan.FromMilliseconds(round));
+            var failure = await Record.ExceptionAsync(() => source.ReadAsync(0, buffer, cancel.Token).AsTask());
+            Assert.True(failure is null or OperationCanceledException, $"round {round}: {failure}");
+            buffer.AsSpan().Clear();
+            Assert.True(buffer.AsSpan().IndexOfAnyExcept((byte)0) < 0, $"round {round}");
+        }
+
+        await source.ReadAsync(0, buffer, Token);
+        Assert.True(content.AsSpan().SequenceEqual(buffer));
+    }
+
+    [Fact]
     public async Task NoServer_IsOneClearError()
     {
         var missing = await Assert.ThrowsAsync<NbdConnectionClosedException>(() => NbdClient.ConnectAsync(Uri, _options, Token));

@@ -21,7 +21,8 @@ internal static class Fixture
 
     /// <summary>Backs up one disk "vda", every chunk of it or those of <paramref name="changed"/>; the rest comes from the base.</summary>
     public static async Task<RestorePoint> BackUpAsync(
-        Repository repository, byte[] content, RestorePoint? origin = null, IEnumerable<long>? changed = null, int chunkLog2 = 16, BackupRunOptions? options = null)
+        Repository repository, byte[] content, RestorePoint? origin = null, IEnumerable<long>? changed = null, int chunkLog2 = 16,
+        BackupRunOptions? options = null)
     {
         var bases = origin is null ? Array.Empty<RestorePoint>() : [origin];
         await using var run = await repository.BeginRunAsync(Machine, (options ?? new BackupRunOptions()) with { Bases = bases }, Token);

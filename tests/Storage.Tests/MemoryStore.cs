@@ -53,7 +53,8 @@ internal sealed class MemoryStore : IObjectStore
 
     public ValueTask<ObjectInfo?> HeadAsync(string key, CancellationToken cancellationToken)
     {
-        ObjectInfo? info = _objects.TryGetValue(key, out var content) ? new ObjectInfo(key, content.Length, DateTimeOffset.UnixEpoch) : null;
+        ObjectInfo? info = _objects.TryGetValue(key, out var content) ? new ObjectInfo(
+            key, content.Length, DateTimeOffset.UnixEpoch) : null;
         return ValueTask.FromResult(info);
     }
 

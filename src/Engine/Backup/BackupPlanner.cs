@@ -85,6 +85,12 @@ public static class BackupPlanner
             return $"the hypervisor has no record of checkpoint '{checkpoint}' any more";
         if (!disk.Bitmaps.TryGetValue(checkpoint, out var health))
             return $"the bitmap of checkpoint '{checkpoint}' is missing on this disk";
+        if (health == BitmapHealth.Incomplete)
+        {
+            return $"the bitmap of checkpoint '{checkpoint}' lacks changes that the disk shows: "
+                + "it was shrunk and grown again, or written to while nobody watched";
+        }
+
         if (health != BitmapHealth.Recording)
             return $"the bitmap of checkpoint '{checkpoint}' is inconsistent: QEMU did not close the image properly";
         if (previous.ChunkLog2 != chunkLog2)

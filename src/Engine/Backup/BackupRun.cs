@@ -91,7 +91,6 @@ public sealed class BackupRun
         var lineage = await Lineage.ReadAsync(_context.Hypervisor, _context.Repository, _machine, cancellationToken);
         await lineage.DropDeadAsync(cancellationToken);
         await ReachedAsync(RunStep.Recovered);
-        var broken = new HashSet<string>(StringComparer.Ordinal);
         while (true)
         {
             _plan = BackupPlanner.Plan(_machine, lineage.Checkpoints, lineage.PreviousDisks, _options);
@@ -102,10 +101,10 @@ public sealed class BackupRun
             }
             catch (CheckpointUnusableException e) when (_plan.Disks.Any(disk => disk.IsIncremental))
             {
-                // libvirt knows better than we did: that disk (or, if it is not named, every disk) is read in full.
+                // libvirt, or the disk itself, knows better than we did: that disk (or, if it is not named, every disk) is read in full.
                 var disks = e.Disk.Length > 0 ? [e.Disk] : _plan.Disks.Where(disk => disk.IsIncremental).Select(disk => disk.Disk.Name);
-                broken.UnionWith(disks);
-                _machine = WithBrokenBitmaps(_machine, broken);
+                var health = e.IsIncomplete ? BitmapHealth.Incomplete : BitmapHealth.Broken;
+                _machine = WithBitmaps(_machine, disks.ToHashSet(StringComparer.Ordinal), health);
             }
         }
     }
@@ -125,7 +124,6 @@ public sealed class BackupRun
             cancellationToken);
         await ReachedAsync(RunStep.Registered);
         var entry = NewEntry();
-        RunFolder.Create(_context.Folders, entry.Folder);
         await _journal.WriteAsync(entry, cancellationToken);
         await ReachedAsync(RunStep.Journaled);
         var guardian = await StartGuardianAsync(entry, cancellationToken);
@@ -134,6 +132,7 @@ public sealed class BackupRun
             await ReachedAsync(RunStep.Guarded);
             try
             {
+                RunFolder.Create(_context.Folders, entry.Folder);
                 var point = await TransferAsync(stored, lineage, entry, guardian, cancellationToken);
                 await FinishAsync(lineage, point, entry, guardian);
                 return RepositorySession.Describe(point with { Warnings = [.. _warnings] });
@@ -175,6 +174,8 @@ public sealed class BackupRun
     {
         try
         {
+            if (_options.AfterThaw.Count > 0)
+                await _journal.WriteAsync(entry with { AfterThaw = _options.AfterThaw }, cancellationToken);
             await Hooks.RunAsync("before-freeze", _options.BeforeFreeze, _machine.Name, _machine.Uuid, cancellationToken);
             return await _context.Hypervisor.FreezeAsync(
                 new FreezeRequest
@@ -200,6 +201,9 @@ public sealed class BackupRun
             {
                 Warn(e.Message);
             }
+
+            if (_options.AfterThaw.Count > 0)
+                await _journal.WriteAsync(entry, CancellationToken.None);
         }
     }
 
@@ -239,7 +243,7 @@ public sealed class BackupRun
         var files = new List<FileResult>();
         foreach (var file in definition.Files)
         {
-            var content = await File.ReadAllBytesAsync(file.Path, cancellationToken);
+            await using var content = File.OpenRead(file.Path);
             files.Add(await stored.StoreFileAsync($"{file.Role}/{file.Name}", content, cancellationToken));
         }
 
@@ -292,7 +296,7 @@ public sealed class BackupRun
         Checkpoint = _checkpoint,
         Folder = RunFolder.PathOf(_context.Folders, _id.Value),
         Disks = _plan.Disks.Select(disk => disk.Disk.Name).ToList(),
-        MayFreeze = _options.Quiesce != Quiesce.Off && _machine.AgentConnected,
+        MayFreeze = _options.Quiesce != Quiesce.Off && _machine is { AgentConnected: true, State: MachineState.Running },
     };
 
     private async Task<GuardianProcess> StartGuardianAsync(JournalEntry entry, CancellationToken cancellationToken)
@@ -304,7 +308,6 @@ public sealed class BackupRun
         }
         catch
         {
-            RunFolder.Remove(entry.Folder);
             _journal.Remove(entry.Run);
             throw;
         }
@@ -365,11 +368,11 @@ public sealed class BackupRun
         }
     }
 
-    private static Machine WithBrokenBitmaps(Machine machine, IReadOnlySet<string> disks) => machine with
+    private static Machine WithBitmaps(Machine machine, IReadOnlySet<string> disks, BitmapHealth health) => machine with
     {
         Disks = machine.Disks.Select(disk => !disks.Contains(disk.Name) ? disk : disk with
         {
-            Bitmaps = disk.Bitmaps.Keys.ToDictionary(name => name, _ => BitmapHealth.Broken, StringComparer.Ordinal),
+            Bitmaps = disk.Bitmaps.Keys.ToDictionary(name => name, _ => health, StringComparer.Ordinal),
         }).ToList(),
     };
 }

@@ -41,7 +41,27 @@ internal sealed class DiskTransfer(IFrozenDisk disk, DiskPlan plan, DiskWriter w
             await DrainAsync(producing, reads.Reader);
         }
 
+        if (plan.IsIncremental)
+            await CheckBitmapAsync(cancellationToken);
         return await writer.FinishAsync(cancellationToken);
+    }
+
+    // QEMU forgets what it noted for an area that is cut off: a disk shrunk and grown again between two backups calls zeroes
+    // unchanged. One chunk tells, the last that is inherited: a cut below it took it away, a cut above it took nothing inherited.
+    private async Task CheckBitmapAsync(CancellationToken cancellationToken)
+    {
+        var chunk = await writer.LastInheritedAsync(cancellationToken);
+        if (chunk < 0)
+            return;
+        using var buffer = MemoryPool<byte>.Shared.Rent(_chunkSize);
+        var content = buffer.Memory[.._chunkSize];
+        var offset = chunk << plan.ChunkLog2;
+        await disk.Source.ReadAsync(offset, content[..(int)Math.Min(_chunkSize, disk.Source.Size - offset)], cancellationToken);
+        if (!await writer.IsLastInheritedAsync(content, cancellationToken))
+        {
+            var problem = $"The bitmap of disk '{plan.Disk.Name}' calls bytes from {offset} on unchanged, which are not.";
+            throw new CheckpointUnusableException(plan.Disk.Name, problem) { IsIncomplete = true };
+        }
     }
 
     private async Task ProduceAsync(ChannelWriter<PendingRead> reads, CancellationToken cancellationToken)

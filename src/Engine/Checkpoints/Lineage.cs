@@ -91,9 +91,10 @@ internal sealed class Lineage
         }
     }
 
+    // By record or by bitmap alone: a machine that was defined anew has lost its records, and the bitmaps would stay for ever.
     private IEnumerable<(string Name, Guid Run)> Ours()
     {
-        foreach (var text in Checkpoints)
+        foreach (var text in Checkpoints.Union(_machine.Disks.SelectMany(disk => disk.Bitmaps.Keys), StringComparer.Ordinal))
         {
             if (CheckpointName.TryParse(text, out var name) && name.Value.Repository == _repository.Part)
                 yield return (text, name.Value.Run);

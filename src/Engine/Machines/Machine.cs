@@ -71,6 +71,9 @@ public enum BitmapHealth
 
     /// <summary>There, but it has not seen every write.</summary>
     Broken,
+
+    /// <summary>There and recording, but a look at the disk showed changes that are missing in it.</summary>
+    Incomplete,
 }
 
 /// <summary>A disk that is left out of backups, and why.</summary>

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 using Tidemark.Engine.Points;
-using Tidemark.Engine.Verify;
 using Tidemark.Storage;
 
 namespace Tidemark.Engine.Repositories;
@@ -57,6 +56,9 @@ public sealed class RepositorySession : IAsyncDisposable
         var store = OpenStore(url, create: false);
         try
         {
+            // Said before anything about keys: a wrong path is the likelier mistake.
+            if (await store.HeadAsync("config", cancellationToken) is null)
+                throw new RepositoryNotFoundException(store.Description);
             var repository = await Repository.OpenAsync(store, ReadCredentials(access), new OpenOptions(), cancellationToken);
             return new RepositorySession(FullUrl(url), store, repository);
         }
@@ -96,8 +98,9 @@ public sealed class RepositorySession : IAsyncDisposable
     /// <param name="level">How deep.</param>
     /// <param name="points">Ids of restore points; empty for all.</param>
     /// <param name="cancellationToken">Ends the check.</param>
-    public Task<VerifyResult> VerifyAsync(VerifyLevel level, IReadOnlyList<string> points, CancellationToken cancellationToken) =>
-        VerifyRun.RunAsync(Repository, level, points, cancellationToken);
+    public Task<Verify.VerifyResult> VerifyAsync(
+        Verify.VerifyLevel level, IReadOnlyList<string> points, CancellationToken cancellationToken) =>
+        Verify.VerifyRun.RunAsync(Repository, level, points, cancellationToken);
 
     public ValueTask DisposeAsync()
     {

@@ -6,6 +6,7 @@ using Tidemark.Engine.Points;
 using Tidemark.Engine.Repositories;
 using Tidemark.Engine.Restore.Targets;
 using Tidemark.Engine.Runs;
+using Tidemark.Nbd;
 using Tidemark.Storage;
 
 namespace Tidemark.Engine.Restore;
@@ -57,6 +58,25 @@ public sealed class RestoreRun
         }
     }
 
+    /// <summary>Restores one disk to one target and proves it; for targets that are not chosen by words.</summary>
+    internal static async Task<RestoredDiskResult> RestoreDiskAsync(
+        RepositorySession repository,
+        PointInfo chosen,
+        string disk,
+        RestoreTarget target,
+        Action<RunEvent> observer,
+        CancellationToken cancellationToken)
+    {
+        await using (target)
+        {
+            var point = await repository.FindAsync(chosen, cancellationToken);
+            var run = new RestoreRun(repository.Repository, point, new RestoreOptions(), observer);
+            var result = await run.RestoreDiskAsync(point.Disk(disk), target, cancellationToken);
+            await target.KeepAsync(cancellationToken);
+            return result;
+        }
+    }
+
     private async Task<RestoreResult> ExecuteAsync(IHypervisor? hypervisor, PointInfo chosen, CancellationToken cancellationToken)
     {
         var targets = TargetChoice.Choose(chosen, _options);
@@ -67,7 +87,7 @@ public sealed class RestoreRun
             var definer = _options.Define ? await PrepareDefinitionAsync(hypervisor!, targets, cancellationToken) : null;
             var results = new List<RestoredDiskResult>();
             foreach (var target in targets)
-                results.Add(await RestoreDiskAsync(target, cancellationToken));
+                results.Add(await RestoreDiskAsync(_point.Disk(target.Disk.Name), target.Target, cancellationToken));
             foreach (var target in targets)
                 await target.Target.KeepAsync(cancellationToken);
             if (definer is null)
@@ -108,24 +128,32 @@ public sealed class RestoreRun
             cancellationToken);
     }
 
-    private async Task<RestoredDiskResult> RestoreDiskAsync(DiskTarget target, CancellationToken cancellationToken)
+    private async Task<RestoredDiskResult> RestoreDiskAsync(PointDisk disk, RestoreTarget target, CancellationToken cancellationToken)
     {
-        var disk = _point.Disk(target.Disk.Name);
         var begun = Stopwatch.GetTimestamp();
-        var written = await WriteAsync(disk, target.Target, cancellationToken);
+        long written;
+        try
+        {
+            written = await WriteAsync(disk, target, cancellationToken);
+        }
+        catch (NbdRequestException e) when (e.Error == NbdError.NoSpace)
+        {
+            throw EngineException.Failed($"No space left on target '{target.Display}': {e.Message}", inner: e);
+        }
+
         var flushed = Stopwatch.GetTimestamp();
-        var source = await target.Target.ReadBackAsync(cancellationToken);
+        var source = await target.ReadBackAsync(cancellationToken);
         var root = await _repository.RootOfAsync(new Sized(source, disk.Size), disk.ChunkLog2, null, cancellationToken);
         if (root != disk.Tree.Root || source.Size < disk.Size)
         {
             throw EngineException.Failed(
-                $"Target '{target.Target.Display}' does not give back what was written to it: disk '{disk.Name}' of restore point "
+                $"Target '{target.Display}' does not give back what was written to it: disk '{disk.Name}' of restore point "
                 + $"'{_point.ShortId}' has the root '{disk.Root}', the target '{root}'. The target or its storage loses writes.");
         }
 
         return new RestoredDiskResult(
             disk.Name,
-            target.Target.Display,
+            target.Display,
             written,
             Verified: true,
             Stopwatch.GetElapsedTime(begun, flushed).TotalSeconds,

@@ -85,9 +85,10 @@ public sealed class Guardian
                 continue;
             }
 
-            if (await line is not { } word)
+            // A word cut short is a death in the middle of it.
+            if (!Enum.TryParse<GuardianSignal>(await line, out var word))
                 return;
-            Hear(Enum.Parse<GuardianSignal>(word));
+            Hear(word);
             overdue = Task.Delay(_mayBeFrozen ? LongestFreeze : Timeout.InfiniteTimeSpan);
             line = fromWorker.ReadLineAsync();
         }
@@ -121,21 +122,22 @@ public sealed class Guardian
     // True when nothing is left to do.
     private async Task<bool> TryFinishAsync(DateTimeOffset died)
     {
-        using var machineLock = await MachineLock.TryTakeAsync(_folders, _entry.MachineUuid, TimeSpan.Zero, CancellationToken.None);
-        if (machineLock is null)
-            return await _journal.ReadAsync(_entry.Run, CancellationToken.None) is null;
-        if (await _journal.ReadAsync(_entry.Run, CancellationToken.None) is not { } entry)
-            return true;
         try
         {
+            using var machineLock = await MachineLock.TryTakeAsync(
+                _folders, _entry.MachineUuid, TimeSpan.Zero, CancellationToken.None);
+            if (machineLock is null)
+                return await _journal.ReadAsync(_entry.Run, CancellationToken.None) is null;
+            if (await _journal.ReadAsync(_entry.Run, CancellationToken.None) is not { } entry)
+                return true;
             await using var hypervisor = await _connect(entry.Connect, CancellationToken.None);
             var recovery = new Recovery(hypervisor, _journal);
             var wait = _connecting && !_done ? died + NegotiationLimit - DateTimeOffset.UtcNow : TimeSpan.Zero;
             return await recovery.CleanAsync(entry, wait > TimeSpan.Zero ? wait : TimeSpan.Zero, CancellationToken.None);
         }
-        catch (EngineException)
+        catch (Exception)
         {
-            // The hypervisor is away (its daemon restarts, say): the guest may still need us.
+            // Whatever it was (libvirt restarts, a disk is full): the guest may still need us, and nobody else is left.
             return false;
         }
     }

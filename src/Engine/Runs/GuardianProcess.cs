@@ -51,14 +51,21 @@ internal sealed class GuardianProcess : IAsyncDisposable
         }
         catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
         {
-            await guardian.DisposeAsync();
+            await guardian.AbandonAsync();
             throw EngineException.Failed($"The guardian was not ready within {StartLimit.TotalSeconds} s; nothing was frozen.");
         }
         catch
         {
-            await guardian.DisposeAsync();
+            await guardian.AbandonAsync();
             throw;
         }
+    }
+
+    // Nothing was begun, so nothing needs guarding: left alone, it would wait for a lock that its worker holds.
+    private ValueTask AbandonAsync()
+    {
+        _process.Kill();
+        return DisposeAsync();
     }
 
     public Task FreezeChangedAsync(FreezeState state) =>

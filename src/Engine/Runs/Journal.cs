@@ -16,7 +16,8 @@ public sealed class Journal(HostFolders folders)
     {
         Directory.CreateDirectory(folders.Journal, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
         var file = FileOf(entry.Run);
-        var beside = file + ".new";
+        // One name a machine, whose lock the writer holds: what a death leaves of it is replaced by the next entry.
+        var beside = Path.Combine(folders.Journal, $"{entry.MachineUuid}.new");
         await using (var stream = new FileStream(beside, FileMode.Create, FileAccess.Write))
         {
             await JsonSerializer.SerializeAsync(stream, entry, JournalJson.Default.JournalEntry, cancellationToken);

@@ -39,6 +39,9 @@ public sealed record JournalEntry
     /// <summary>The run may freeze the guest.</summary>
     public bool MayFreeze { get; init; }
 
+    /// <summary>Hooks that undo what others before the freeze did, and have not been run to their end yet.</summary>
+    public IReadOnlyList<string> AfterThaw { get; init; } = [];
+
     /// <summary>The run is over, but a freeze that timed out may still reach the guest: thaw until the agent confirms it.</summary>
     public bool ThawOwed { get; init; }
 }

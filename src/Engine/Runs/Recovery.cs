@@ -7,7 +7,9 @@ namespace Tidemark.Engine.Runs;
 /// <summary>
 /// Puts right what a dead run left on a machine. The caller holds the machine's lock, so the run is dead for certain. Order:
 /// thaw, since a guest waits; then the tombstone, since nothing else may be touched while the run could still count as
-/// committed; then the job, the checkpoint of a run that is revoked, the folder, and last the journal entry.
+/// committed; then the job, the folder, the checkpoint of a run that is revoked, and last the journal entry.
+/// What the dead run had asked for may still be under way in the hypervisor: a job that begins late fails without its folder,
+/// or is found by the second look, and a late freeze by the second thaw.
 /// Every step may be done again: a crash in here is cleaned by the next one.
 /// </summary>
 internal sealed class Recovery(IHypervisor hypervisor, Journal journal)
@@ -49,16 +51,38 @@ internal sealed class Recovery(IHypervisor hypervisor, Journal journal)
         if (beforeEnd > TimeSpan.Zero)
             await Task.Delay(beforeEnd, cancellationToken);
         await hypervisor.EndJobAsync(entry.MachineUuid, entry.Folder, cancellationToken);
+        RunFolder.Remove(entry.Folder);
+        await hypervisor.EndJobAsync(entry.MachineUuid, entry.Folder, cancellationToken);
+        if (entry.AfterThaw.Count > 0)
+            entry = await RunHooksAsync(entry, cancellationToken);
         if (fence == RunFate.Unknown)
             return false;
         if (fence == RunFate.Revoked && entry.Checkpoint is { } checkpoint)
             await hypervisor.DeleteCheckpointAsync(entry.MachineUuid, checkpoint, cancellationToken);
-        RunFolder.Remove(entry.Folder);
+        if (thawed && entry.MayFreeze)
+            thawed = await hypervisor.ThawAsync(entry.MachineUuid, ThawLimit, cancellationToken);
         if (thawed)
             journal.Remove(entry.Run);
         else
             await journal.WriteAsync(entry with { ThawOwed = true }, cancellationToken);
         return thawed;
+    }
+
+    // At least once: of a hook that the worker died in, nobody knows how far it came.
+    private async Task<JournalEntry> RunHooksAsync(JournalEntry entry, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await Hooks.RunAsync("after-thaw", entry.AfterThaw, entry.MachineName, entry.MachineUuid, cancellationToken);
+        }
+        catch (EngineException)
+        {
+            // As in a run that lives: its failure changes nothing.
+        }
+
+        var rest = entry with { AfterThaw = [] };
+        await journal.WriteAsync(rest, cancellationToken);
+        return rest;
     }
 
     private static async Task<RunFate> FenceAsync(JournalEntry entry, CancellationToken cancellationToken)

@@ -5,7 +5,8 @@ using System.Runtime.InteropServices.Marshalling;
 namespace Tidemark.Libvirt.Native;
 
 /// <summary>
-/// Marshals a <c>const char *</c> result that the library keeps. Owned results use the ordinary UTF-8 marshalling, which releases them with free().
+/// Marshals a <c>const char *</c> result that the library keeps. Owned results use the ordinary UTF-8 marshalling, which releases them
+/// with free().
 /// </summary>
 [CustomMarshaller(typeof(string), MarshalMode.ManagedToUnmanagedOut, typeof(BorrowedString))]
 internal static unsafe class BorrowedString

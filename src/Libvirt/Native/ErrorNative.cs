@@ -13,7 +13,9 @@ internal unsafe struct NativeError
     public byte* Message;
 }
 
-/// <summary>The last error is kept per operating system thread and reset by the next call: read it directly after the call that failed.</summary>
+/// <summary>
+/// The last error is kept per operating system thread and reset by the next call: read it directly after the call that failed.
+/// </summary>
 internal static unsafe partial class ErrorNative
 {
     [LibraryImport(LibvirtLibrary.Main, EntryPoint = "virGetLastError")]

@@ -5,8 +5,8 @@ using System.Runtime.InteropServices;
 namespace Tidemark.Libvirt.Native;
 
 /// <summary>
-/// The C callbacks: they run on the event loop thread, copy what they get into a record and hand it to the <see cref="IEventSink"/> behind the opaque
-/// handle. They must neither throw nor call anything that waits for the loop.
+/// The C callbacks: they run on the event loop thread, copy what they get into a record and hand it to the <see cref="IEventSink"/>
+/// behind the opaque handle. They must neither throw nor call anything that waits for the loop.
 /// </summary>
 internal static unsafe class EventCallbacks
 {

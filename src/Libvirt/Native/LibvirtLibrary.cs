@@ -4,8 +4,8 @@ using System.Runtime.InteropServices;
 namespace Tidemark.Libvirt.Native;
 
 /// <summary>
-/// Loads the C library once per process: silences its error printer, registers the event loop (which must precede the first connection) and runs it
-/// on one background thread for the life of the process.
+/// Loads the C library once per process: silences its error printer, registers the event loop (which must precede the first connection)
+/// and runs it on one background thread for the life of the process.
 /// </summary>
 internal static class LibvirtLibrary
 {

@@ -4,16 +4,17 @@ using System.Runtime.InteropServices;
 namespace Tidemark.Libvirt.Native;
 
 /// <summary>
-/// One native connection with its registrations; a reopened <see cref="LibvirtConnection"/> gets a new one. All methods block: call them on a worker.
+/// One native connection with its registrations; a reopened <see cref="LibvirtConnection"/> gets a new one. All methods block: call them on
+/// a worker.
 /// </summary>
 internal sealed unsafe class NativeConnection : IEventSink
 {
     private readonly List<int> _callbackIds = [];
-    private readonly IEventSink _sink;
+    private readonly IEventSink? _sink;
     private bool _hasCloseCallback;
     private volatile bool _muted;
 
-    private NativeConnection(ConnectionHandle handle, IEventSink sink)
+    private NativeConnection(ConnectionHandle handle, IEventSink? sink)
     {
         Handle = handle;
         _sink = sink;
@@ -21,11 +22,27 @@ internal sealed unsafe class NativeConnection : IEventSink
 
     internal ConnectionHandle Handle { get; }
 
-    internal bool IsAlive => !Handle.IsClosed && ConnectNative.IsAlive(Handle) == 1;
+    internal bool IsAlive
+    {
+        get
+        {
+            try
+            {
+                return ConnectNative.IsAlive(Handle) == 1;
+            }
+            catch (ObjectDisposedException)
+            {
+                return false;
+            }
+        }
+    }
 
     internal bool HasEvents => _callbackIds.Count > 0;
 
-    internal static NativeConnection Open(string? uri, LibvirtConnectionOptions options, IEventSink sink)
+    /// <summary>
+    /// Connects; <paramref name="sink"/> hears of the loss of the connection, and of events once they are registered for.
+    /// </summary>
+    internal static NativeConnection Open(string? uri, LibvirtConnectionOptions options, IEventSink? sink)
     {
         var handle = ConnectNative.Open(uri);
         if (handle.IsInvalid)
@@ -33,7 +50,7 @@ internal sealed unsafe class NativeConnection : IEventSink
         var connection = new NativeConnection(handle, sink);
         // Drivers inside this process know neither keep-alive nor loss; their refusals are not failures.
         _ = ConnectNative.SetKeepAlive(handle, (int)options.KeepAliveInterval.TotalSeconds, (uint)options.KeepAliveCount);
-        connection._hasCloseCallback = connection.RegisterClose();
+        connection._hasCloseCallback = sink != null && connection.RegisterClose();
         return connection;
     }
 
@@ -58,7 +75,9 @@ internal sealed unsafe class NativeConnection : IEventSink
         }
     }
 
-    /// <summary>Registrations hold references to the connection, so they go first; on a lost connection their refusals change nothing.</summary>
+    /// <summary>
+    /// Registrations hold references to the connection, so they go first; on a lost connection their refusals change nothing.
+    /// </summary>
     internal void Close()
     {
         _muted = true;
@@ -71,13 +90,13 @@ internal sealed unsafe class NativeConnection : IEventSink
     void IEventSink.OnEvent(DomainEvent domainEvent)
     {
         if (!_muted)
-            _sink.OnEvent(domainEvent);
+            _sink?.OnEvent(domainEvent);
     }
 
     void IEventSink.OnClosed(CloseReason reason)
     {
         if (!_muted)
-            _sink.OnClosed(reason);
+            _sink?.OnClosed(reason);
     }
 
     private void DeregisterEvents()

@@ -19,7 +19,10 @@ internal unsafe struct TypedParameter
     [FieldOffset(88)] private readonly byte _boolean;
     [FieldOffset(88)] private readonly byte* _text;
 
-    /// <summary>Integers become long (unsigned values above its range are capped), the others double, bool or string; unknown types are left out.</summary>
+    /// <summary>
+    /// Integers become long (unsigned values above its range are capped), the others double, bool or string; unknown types are left
+    /// out.
+    /// </summary>
     internal static Dictionary<string, object> Read(TypedParameter* parameters, int count)
     {
         var values = new Dictionary<string, object>(StringComparer.Ordinal);

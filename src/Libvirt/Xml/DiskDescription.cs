@@ -3,7 +3,9 @@ using System.Xml.Linq;
 
 namespace Tidemark.Libvirt.Xml;
 
-/// <summary>One disk of a domain's XML (formatdomain, "Hard drives, floppy disks, CDROMs"). What is not understood becomes Unknown or null.</summary>
+/// <summary>
+/// One disk of a domain's XML (formatdomain, "Hard drives, floppy disks, CDROMs"). What is not understood becomes Unknown or null.
+/// </summary>
 public sealed record DiskDescription
 {
     /// <summary>Name inside the machine, unique there: "vda".</summary>
@@ -88,7 +90,8 @@ public enum DiskDevice
 
 /// <summary>Where a disk's bytes lie. <paramref name="Index"/> is QEMU's node index (<c>vda[2]</c>) on running machines.</summary>
 /// <param name="Kind">None for an empty drive.</param>
-/// <param name="Path">File, block device or folder; for a network disk its name there, for a volume "pool/volume"; null when there is none.</param>
+/// <param name="Path">File, block device or folder; for a network disk its name there, for a volume "pool/volume"; null when there is
+/// none.</param>
 /// <param name="Protocol">Of a network disk: "nbd", "rbd", "iscsi".</param>
 /// <param name="Index">Null on machines that do not run.</param>
 public sealed record DiskSource(DiskSourceKind Kind, string? Path, string? Protocol, int? Index)

@@ -46,7 +46,8 @@ internal static class XmlText
 
     internal static string? Text(this XElement? element, string attributeName) => element?.Attribute(attributeName)?.Value;
 
-    internal static string? ChildText(this XElement? element, string name) => element?.Element(name)?.Value.Trim() is { Length: > 0 } text ? text : null;
+    internal static string? ChildText(this XElement? element, string name) =>
+        element?.Element(name)?.Value.Trim() is { Length: > 0 } text ? text : null;
 
     internal static bool IsYes(this XElement? element, string attributeName) => element.Text(attributeName) is "yes" or "on";
 

@@ -70,6 +70,7 @@ internal sealed class ChunkCompressor(int level, bool checkAll, RunCounters coun
             _decoded = GC.AllocateUninitializedArray<byte>(chunk.Length);
         var decoded = _codec.Decompress(_output.AsSpan(0, length), _decoded.AsSpan(0, chunk.Length));
         if (decoded != chunk.Length || !_decoded.AsSpan(0, chunk.Length).SequenceEqual(chunk))
-            throw new InvalidDataException("A chunk that was just compressed does not decode to itself; the memory or the compressor is faulty.");
+            throw new InvalidDataException(
+                "A chunk that was just compressed does not decode to itself; the memory or the compressor is faulty.");
     }
 }

@@ -4,7 +4,8 @@ using System.Runtime.InteropServices;
 namespace Tidemark.Storage;
 
 /// <summary>
-/// One compressor and one decompressor of libzstd, reused from call to call. Not for two threads at once; <see cref="ZstdPool"/> lends them.
+/// One compressor and one decompressor of libzstd, reused from call to call. Not for two threads at once; <see cref="ZstdPool"/> lends
+/// them.
 /// </summary>
 internal sealed partial class ZstdCodec : IDisposable
 {

@@ -30,7 +30,8 @@ internal static class BlobSealer
 
     /// <summary>Seals <paramref name="stored"/> into <paramref name="target"/>, which is exactly <see cref="Overhead"/> longer.</summary>
     public static void Close(
-        RepositoryKeys keys, BlobKind kind, in BlobId id, BlobCompression compression, int plainLength, ReadOnlySpan<byte> stored, Span<byte> target)
+        RepositoryKeys keys, BlobKind kind, in BlobId id, BlobCompression compression, int plainLength, ReadOnlySpan<byte> stored,
+        Span<byte> target)
     {
         var header = target.Slice(Seal.NonceSize, HeaderSize);
         header[0] = (byte)kind;
@@ -42,7 +43,8 @@ internal static class BlobSealer
         Span<byte> key = stackalloc byte[RepositoryKeys.KeySize];
         keys.BlobKey(kind, in id, key);
         Seal.Close(
-            keys.IsEncrypted, key, aad, stored, target[..Seal.NonceSize], target.Slice(BodyOffset, stored.Length), target[(BodyOffset + stored.Length)..]);
+            keys.IsEncrypted, key, aad, stored, target[..Seal.NonceSize], target.Slice(BodyOffset, stored.Length),
+            target[(BodyOffset + stored.Length)..]);
     }
 
     /// <summary>
@@ -67,7 +69,9 @@ internal static class BlobSealer
         Span<byte> key = stackalloc byte[RepositoryKeys.KeySize];
         keys.BlobKey(kind, in id, key);
         var body = raw ? plain[..bodyLength] : scratch[..bodyLength];
-        if (!Seal.TryOpen(keys.IsEncrypted, key, aad, blob[..Seal.NonceSize], blob.Slice(BodyOffset, bodyLength), blob[(BodyOffset + bodyLength)..], body))
+        var nonce = blob[..Seal.NonceSize];
+        var tag = blob[(BodyOffset + bodyLength)..];
+        if (!Seal.TryOpen(keys.IsEncrypted, key, aad, nonce, blob.Slice(BodyOffset, bodyLength), tag, body))
             return -1;
         if (!raw && codec.Decompress(body, plain[..(int)plainLength]) != plainLength)
             return -1;

@@ -66,9 +66,11 @@ internal static class ConfigFile
         if (config.Format > CurrentFormat)
             throw new FormatTooNewException($"The repository has format {config.Format}; this program knows up to {CurrentFormat}.");
         if (config.Features.Read.Count > 0)
-            throw new FormatTooNewException($"The repository needs feature '{config.Features.Read[0]}' for reading, which this program does not know.");
+            throw new FormatTooNewException(
+                $"The repository needs feature '{config.Features.Read[0]}' for reading, which this program does not know.");
         if (!Guid.TryParseExact(config.Id, "N", out _) || config.Encryption is not (Aes or NoEncryption))
-            throw new RepositoryDamagedException(ObjectNames.Config, "a repository id and a known encryption", $"'{config.Id}', '{config.Encryption}'");
+            throw new RepositoryDamagedException(
+                ObjectNames.Config, "a repository id and a known encryption", $"'{config.Id}', '{config.Encryption}'");
         return config;
     }
 

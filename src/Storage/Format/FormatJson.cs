@@ -4,7 +4,8 @@ using System.Text.Json.Serialization;
 namespace Tidemark.Storage;
 
 /// <summary>JSON of config, slots, runs and points: camel case, nulls left out, unknown members ignored.</summary>
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+[JsonSourceGenerationOptions(
+    PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
 [JsonSerializable(typeof(ConfigDocument))]
 [JsonSerializable(typeof(KeySlotDocument))]
 [JsonSerializable(typeof(RunDocument))]

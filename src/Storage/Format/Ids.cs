@@ -6,7 +6,8 @@ using System.Security.Cryptography;
 
 namespace Tidemark.Storage;
 
-/// <summary>The keyed hash that names a chunk or node: 32 bytes. All zero means "a subtree of zero bytes" (docs/format.md section 7).</summary>
+/// <summary>The keyed hash that names a chunk or node: 32 bytes. All zero means "a subtree of zero bytes" (docs/format.md section
+/// 7).</summary>
 [InlineArray(Size)]
 public struct BlobId : IEquatable<BlobId>
 {

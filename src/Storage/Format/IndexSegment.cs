@@ -4,7 +4,8 @@ using System.Buffers.Binary;
 namespace Tidemark.Storage;
 
 /// <summary>Where a blob lies, by its pack's number in a table.</summary>
-internal readonly record struct IndexEntry(BlobId Id, uint Pack, uint Offset, uint Length, uint PlainLength, BlobKind Kind, BlobCompression Compression);
+internal readonly record struct IndexEntry(
+    BlobId Id, uint Pack, uint Offset, uint Length, uint PlainLength, BlobKind Kind, BlobCompression Compression);
 
 /// <summary>A pack a segment names.</summary>
 internal readonly record struct IndexedPack(PackName Name, uint Size);

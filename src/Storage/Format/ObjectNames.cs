@@ -20,7 +20,9 @@ internal static class ObjectNames
 
     /// <summary>The run a segment of the first level belongs to, or null for any other name.</summary>
     public static RunId? RunOfSegment(string key) =>
-        key.Length > Index.Length + 33 && key[Index.Length + 32] == '-' && RunId.TryParse(key.Substring(Index.Length, 32), out var run) ? run : null;
+        key.Length > Index.Length + 33 && key[Index.Length + 32] == '-' && RunId.TryParse(key.Substring(Index.Length, 32), out var run)
+            ? run
+            : null;
 
     public static string Run(WriterId writer, string machine, RunId run) => $"runs/{writer}/{machine}/{run}";
 

@@ -4,7 +4,8 @@ using System.Buffers.Binary;
 namespace Tidemark.Storage;
 
 /// <summary>One line of a pack's contents.</summary>
-internal readonly record struct PackEntry(BlobId Id, uint Offset, uint Length, uint PlainLength, BlobKind Kind, BlobCompression Compression);
+internal readonly record struct PackEntry(
+    BlobId Id, uint Offset, uint Length, uint PlainLength, BlobKind Kind, BlobCompression Compression);
 
 /// <summary>A pack's contents and footer (docs/format.md section 7).</summary>
 internal static class PackContents

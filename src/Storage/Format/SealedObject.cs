@@ -30,7 +30,8 @@ internal static class SealedObject
         keys.ObjectKey(path, key);
         var rest = sealedBytes.AsSpan(HeaderSize);
         var aad = Aad(keys, sealedBytes, path);
-        Seal.Close(keys.IsEncrypted, key, aad, stored, rest[..Seal.NonceSize], rest.Slice(Seal.NonceSize, stored.Length), rest[^Seal.TagSize..]);
+        Seal.Close(
+            keys.IsEncrypted, key, aad, stored, rest[..Seal.NonceSize], rest.Slice(Seal.NonceSize, stored.Length), rest[^Seal.TagSize..]);
         return sealedBytes;
     }
 
@@ -49,7 +50,8 @@ internal static class SealedObject
         var body = new byte[stored];
         var rest = content[HeaderSize..];
         var aad = Aad(keys, content, path);
-        if (!Seal.TryOpen(keys.IsEncrypted, key, aad, rest[..Seal.NonceSize], rest.Slice(Seal.NonceSize, stored), rest[^Seal.TagSize..], body))
+        if (!Seal.TryOpen(
+            keys.IsEncrypted, key, aad, rest[..Seal.NonceSize], rest.Slice(Seal.NonceSize, stored), rest[^Seal.TagSize..], body))
             throw new RepositoryDamagedException(path, "bytes sealed for this key", "other bytes");
         if (isRaw)
             return body;

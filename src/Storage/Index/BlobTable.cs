@@ -7,7 +7,8 @@ namespace Tidemark.Storage;
 
 /// <summary>
 /// Ids and where they lie, as one open-addressing hash table: in memory while small, in an unlinked file of the temporary folder once it
-/// is large, so that the pages belong to the page cache. Ids are keyed hashes, hence their first bytes are the hash. Not thread-safe.
+/// is large, so that the pages belong to the page cache. Ids are keyed hashes, hence their first bytes are the hash; an id may have
+/// several copies. Not thread-safe.
 /// </summary>
 internal sealed unsafe class BlobTable : IDisposable
 {
@@ -30,8 +31,8 @@ internal sealed unsafe class BlobTable : IDisposable
     private Span<Slot> this[long slot] =>
         _memory is not null ? _memory.AsSpan((int)slot, 1) : MemoryMarshal.CreateSpan(ref Unsafe.AsRef<Slot>(_mapped + slot), 1);
 
-    /// <summary>The slot of an id, or -1.</summary>
-    public long Find(in BlobId id)
+    /// <summary>The slot of an id's copy, of which <paramref name="skip"/> are passed over, or -1.</summary>
+    public long Find(in BlobId id, int skip)
     {
         var slot = (long)(id.Prefix & (ulong)(_capacity - 1));
         for (var probe = 0; probe < MaxProbes; probe++)
@@ -39,7 +40,7 @@ internal sealed unsafe class BlobTable : IDisposable
             ref var candidate = ref this[slot][0];
             if (candidate.Length == 0)
                 return -1;
-            if (candidate.Id == id)
+            if (candidate.Id == id && skip-- == 0)
                 return slot;
             slot = (slot + 1) & (_capacity - 1);
         }
@@ -50,7 +51,8 @@ internal sealed unsafe class BlobTable : IDisposable
     public IndexEntry Get(long slot)
     {
         ref var found = ref this[slot][0];
-        return new IndexEntry(found.Id, found.Pack, found.Offset, found.Length, found.PlainLength, (BlobKind)found.Kind, (BlobCompression)found.Compression);
+        return new IndexEntry(
+            found.Id, found.Pack, found.Offset, found.Length, found.PlainLength, (BlobKind)found.Kind, (BlobCompression)found.Compression);
     }
 
     /// <summary>A mark of the caller's on a slot; lost when the table grows.</summary>
@@ -58,7 +60,7 @@ internal sealed unsafe class BlobTable : IDisposable
 
     public void Mark(long slot) => this[slot][0].Mark = 1;
 
-    /// <summary>Adds an id or moves it to another place.</summary>
+    /// <summary>Adds an id, or another copy of it, one for each pack.</summary>
     public void Set(in IndexEntry entry)
     {
         if (Count >= _capacity / 4 * 3)
@@ -82,7 +84,8 @@ internal sealed unsafe class BlobTable : IDisposable
         {
             ref var old = ref oldMemory is not null ? ref oldMemory[slot] : ref oldMapped[slot];
             if (old.Length != 0)
-                Insert(new IndexEntry(old.Id, old.Pack, old.Offset, old.Length, old.PlainLength, (BlobKind)old.Kind, (BlobCompression)old.Compression));
+                Insert(new IndexEntry(
+                    old.Id, old.Pack, old.Offset, old.Length, old.PlainLength, (BlobKind)old.Kind, (BlobCompression)old.Compression));
         }
 
         Release(oldView, oldFile);
@@ -110,7 +113,7 @@ internal sealed unsafe class BlobTable : IDisposable
         for (var probe = 0; probe < MaxProbes; probe++)
         {
             ref var candidate = ref this[slot][0];
-            if (candidate.Length == 0 || candidate.Id == entry.Id)
+            if (candidate.Length == 0 || (candidate.Id == entry.Id && candidate.Pack == entry.Pack))
             {
                 Count += candidate.Length == 0 ? 1 : 0;
                 candidate.Id = entry.Id;
@@ -149,7 +152,8 @@ internal sealed unsafe class BlobTable : IDisposable
         var path = Path.Combine(Path.GetTempPath(), $"tidemark-index-{Guid.NewGuid():N}");
         var stream = new FileStream(path, options);
         stream.SetLength(capacity * sizeof(Slot));
-        _file = MemoryMappedFile.CreateFromFile(stream, null, 0, MemoryMappedFileAccess.ReadWrite, HandleInheritability.None, leaveOpen: false);
+        _file = MemoryMappedFile.CreateFromFile(
+            stream, null, 0, MemoryMappedFileAccess.ReadWrite, HandleInheritability.None, leaveOpen: false);
         File.Delete(path); // nothing is left behind, whatever ends the process
         _view = _file.CreateViewAccessor();
         byte* pointer = null;

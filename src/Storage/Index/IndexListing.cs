@@ -7,8 +7,13 @@ namespace Tidemark.Storage;
 /// Which segments count and which packs must not be reused, as found at one moment (docs/format.md section 9, steps 3 and 4).
 /// The order of the listings is what makes a collector safe beside this run (I6).
 /// </summary>
-internal sealed record IndexListing(IReadOnlyList<string> Segments, IReadOnlySet<string> ExcludedPacks)
+internal sealed record IndexListing(IReadOnlyList<string> Segments, IReadOnlySet<string> ExcludedPacks, IReadOnlySet<string> Superseded)
 {
+    private const int BytesPerEntry = 40; // sealed; ids do not compress, the rest does
+
+    /// <summary>About how many entries the segments hold.</summary>
+    public long EstimatedEntries { get; init; }
+
     /// <exception cref="FormatTooNewException">The repository got a feature for writing that this program does not know.</exception>
     public static async Task<IndexListing> ReadAsync(RepositoryContext context, bool forWriting, CancellationToken cancellationToken)
     {
@@ -27,9 +32,9 @@ internal sealed record IndexListing(IReadOnlyList<string> Segments, IReadOnlySet
 
         var collected = await ReadCollectedAsync(context, records, cancellationToken);
         var superseded = collected.Superseded.ToHashSet(StringComparer.Ordinal);
-        var listed = new List<string>();
+        var listed = new Dictionary<string, long>(StringComparer.Ordinal);
         await foreach (var info in store.ListAsync(ObjectNames.Index, cancellationToken))
-            listed.Add(info.Key);
+            listed[info.Key] = info.Size;
         var committed = new HashSet<RunId>();
         await foreach (var info in store.ListAsync(ObjectNames.Points, cancellationToken))
         {
@@ -37,15 +42,18 @@ internal sealed record IndexListing(IReadOnlyList<string> Segments, IReadOnlySet
                 committed.Add(point.Run);
         }
 
-        var counting = listed.Where(key => ObjectNames.RunOfSegment(key) is { } run && committed.Contains(run) && !superseded.Contains(key));
-        return new IndexListing([.. collected.Segments, .. counting], excluded);
+        var counting = listed.Keys.Where(
+            key => ObjectNames.RunOfSegment(key) is { } run && committed.Contains(run) && !superseded.Contains(key));
+        string[] segments = [.. collected.Segments, .. counting];
+        var size = segments.Sum(key => listed.GetValueOrDefault(key));
+        return new IndexListing(segments, excluded, superseded) { EstimatedEntries = size / BytesPerEntry };
     }
 
     private static void CheckFeatures(HashSet<string> records)
     {
         var feature = records.FirstOrDefault(key => key.StartsWith(ObjectNames.Features + "write/", StringComparison.Ordinal));
         if (feature is not null)
-            throw new FormatTooNewException($"The repository needs feature '{feature[(feature.LastIndexOf('/') + 1)..]}' for writing, which this program does not know.");
+            throw new FormatTooNewException($"The repository needs '{feature}' for writing, which this program does not know.");
     }
 
     private static async Task ReadCondemnedAsync(

@@ -25,12 +25,12 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
         return _loading.IsCompleted ? _loading : _loading.WaitAsync(cancellationToken);
     }
 
-    /// <summary>The entry of an id and its pack, or null.</summary>
-    public (IndexEntry Entry, IndexedPack Pack)? Find(in BlobId id)
+    /// <summary>A copy of a blob and its pack, after <paramref name="skip"/> others, or null when there are no more.</summary>
+    public (IndexEntry Entry, IndexedPack Pack)? Find(in BlobId id, int skip)
     {
         lock (_gate)
         {
-            var slot = _table.Find(in id);
+            var slot = _table.Find(in id, skip);
             if (slot < 0)
                 return null;
             var entry = _table.Get(slot);
@@ -39,22 +39,36 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
     }
 
     /// <summary>Whether a found entry was checked by this run; <see cref="MarkChecked"/> says so.</summary>
-    public bool IsChecked(in BlobId id)
+    public bool IsChecked(in BlobId id, int skip)
     {
         lock (_gate)
         {
-            var slot = _table.Find(in id);
+            var slot = _table.Find(in id, skip);
             return slot >= 0 && _table.IsMarked(slot);
         }
     }
 
-    public void MarkChecked(in BlobId id)
+    public void MarkChecked(in BlobId id, int skip)
     {
         lock (_gate)
         {
-            var slot = _table.Find(in id);
+            var slot = _table.Find(in id, skip);
             if (slot >= 0)
                 _table.Mark(slot);
+        }
+    }
+
+    /// <summary>Marks an id; whether this is the first time, or null when the index does not know it.</summary>
+    public bool? TryMark(in BlobId id)
+    {
+        lock (_gate)
+        {
+            var slot = _table.Find(in id, 0);
+            if (slot < 0)
+                return null;
+            var isFirst = !_table.IsMarked(slot);
+            _table.Mark(slot);
+            return isFirst;
         }
     }
 
@@ -84,6 +98,8 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
 
     private async Task LoadAsync(CancellationToken cancellationToken)
     {
+        lock (_gate)
+            _table.Reserve(listing.EstimatedEntries);
         var options = new ParallelOptions { MaxDegreeOfParallelism = LoadsAtOnce, CancellationToken = cancellationToken };
         await Parallel.ForEachAsync(listing.Segments, options, async (key, token) =>
         {
@@ -110,7 +126,8 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
             for (var i = 0; i < segment.Count; i++)
             {
                 var entry = segment[i];
-                if (entry.Pack < numbers.Length && numbers[entry.Pack] is { } number && entry.Length is >= BlobSealer.Overhead and <= StorageLimits.MaxBlob)
+                if (entry.Pack < numbers.Length && numbers[entry.Pack] is { } number
+                    && entry.Length is >= BlobSealer.Overhead and <= StorageLimits.MaxBlob)
                     _table.Set(entry with { Pack = number });
             }
         }

@@ -13,7 +13,8 @@ internal static class Seal
     public const int TagSize = 16;
 
     public static void Close(
-        bool encrypted, ReadOnlySpan<byte> key, ReadOnlySpan<byte> aad, ReadOnlySpan<byte> plain, Span<byte> nonce, Span<byte> body, Span<byte> tag)
+        bool encrypted, ReadOnlySpan<byte> key, ReadOnlySpan<byte> aad, ReadOnlySpan<byte> plain, Span<byte> nonce, Span<byte> body,
+        Span<byte> tag)
     {
         if (!encrypted)
         {
@@ -30,7 +31,8 @@ internal static class Seal
 
     /// <summary>False when the bytes are not what was sealed; then <paramref name="plain"/> is undefined.</summary>
     public static bool TryOpen(
-        bool encrypted, ReadOnlySpan<byte> key, ReadOnlySpan<byte> aad, ReadOnlySpan<byte> nonce, ReadOnlySpan<byte> body, ReadOnlySpan<byte> tag, Span<byte> plain)
+        bool encrypted, ReadOnlySpan<byte> key, ReadOnlySpan<byte> aad, ReadOnlySpan<byte> nonce, ReadOnlySpan<byte> body,
+        ReadOnlySpan<byte> tag, Span<byte> plain)
     {
         if (!encrypted)
         {

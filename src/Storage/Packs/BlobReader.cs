@@ -18,26 +18,34 @@ internal sealed class BlobReader(RepositoryContext context) : IDisposable
     {
         if (await TryReadChunkAsync(id, hint, chunk, cancellationToken))
             return;
-        var other = await LookUpAsync(id, cancellationToken);
-        if (other.IsKnown && other != hint && await TryReadChunkAsync(id, other, chunk, cancellationToken))
-            return;
-        throw await DamageAsync(id, "chunk", other.IsKnown ? other : hint, cancellationToken);
+        var place = hint;
+        for (var copy = 0; await LookUpAsync(id, copy, cancellationToken) is { IsKnown: true } other; copy++)
+        {
+            if (other != hint && await TryReadChunkAsync(id, other, chunk, cancellationToken))
+                return;
+            place = place.IsKnown ? place : other;
+        }
+
+        throw await DamageAsync(id, "chunk", place, cancellationToken);
     }
 
     /// <summary>A node of a tree, from the cache or the repository.</summary>
     /// <exception cref="RepositoryDamagedException">No place has this node.</exception>
-    public async ValueTask<TreeNode> ReadNodeAsync(BlobId id, BlobLocation hint, int level, int chunkLog2, CancellationToken cancellationToken)
+    public async ValueTask<TreeNode> ReadNodeAsync(
+        BlobId id, BlobLocation hint, int level, int chunkLog2, CancellationToken cancellationToken)
     {
         if (context.Nodes.Find(id) is { } cached && cached.Level == level)
             return cached;
         var node = await TryReadNodeAsync(id, hint, level, chunkLog2, cancellationToken);
-        if (node is null)
+        var place = hint;
+        for (var copy = 0; node is null; copy++)
         {
-            var other = await LookUpAsync(id, cancellationToken);
-            if (other.IsKnown && other != hint)
+            var other = await LookUpAsync(id, copy, cancellationToken);
+            if (!other.IsKnown)
+                throw await DamageAsync(id, "node", place, cancellationToken);
+            place = place.IsKnown ? place : other;
+            if (other != hint)
                 node = await TryReadNodeAsync(id, other, level, chunkLog2, cancellationToken);
-            if (node is null)
-                throw await DamageAsync(id, "node", other.IsKnown ? other : hint, cancellationToken);
         }
 
         context.Nodes.Add(id, node);
@@ -60,7 +68,8 @@ internal sealed class BlobReader(RepositoryContext context) : IDisposable
         }
     }
 
-    public async ValueTask<bool> TryReadChunkAsync(BlobId id, BlobLocation location, Memory<byte> chunk, CancellationToken cancellationToken)
+    public async ValueTask<bool> TryReadChunkAsync(
+        BlobId id, BlobLocation location, Memory<byte> chunk, CancellationToken cancellationToken)
     {
         if (!location.IsKnown || location.Length > BlobSealer.Overhead + chunk.Length)
             return false;
@@ -76,11 +85,11 @@ internal sealed class BlobReader(RepositoryContext context) : IDisposable
         }
     }
 
-    /// <summary>Where the index says a blob lies; loads the index on first use.</summary>
-    public async ValueTask<BlobLocation> LookUpAsync(BlobId id, CancellationToken cancellationToken)
+    /// <summary>Where the index says a copy of a blob lies, after <paramref name="skip"/> others; loads the index on first use.</summary>
+    public async ValueTask<BlobLocation> LookUpAsync(BlobId id, int skip, CancellationToken cancellationToken)
     {
         var index = await IndexAsync(cancellationToken);
-        return index.Find(id) is { } found ? new BlobLocation(found.Pack.Name, found.Entry.Offset, found.Entry.Length) : default;
+        return index.Find(id, skip) is { } found ? new BlobLocation(found.Pack.Name, found.Entry.Offset, found.Entry.Length) : default;
     }
 
     public void Dispose()
@@ -147,7 +156,8 @@ internal sealed class BlobReader(RepositoryContext context) : IDisposable
         }
     }
 
-    private async Task<RepositoryDamagedException> DamageAsync(BlobId id, string what, BlobLocation location, CancellationToken cancellationToken)
+    private async Task<RepositoryDamagedException> DamageAsync(
+        BlobId id, string what, BlobLocation location, CancellationToken cancellationToken)
     {
         if (!location.IsKnown)
             return new RepositoryDamagedException("index/", $"the place of {what} '{id}'", "none");

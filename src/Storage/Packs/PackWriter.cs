@@ -5,10 +5,12 @@ namespace Tidemark.Storage;
 
 /// <summary>
 /// Appends sealed blobs to packs in order of arrival, closes a pack at its target size and makes it durable in the background.
-/// Memory: <see cref="BlocksInFlight"/> blocks of 1 MiB, and the contents of at most <see cref="PacksInFlight"/> packs. Any thread may append.
+/// Memory: <see cref="BlocksInFlight"/> blocks of 1 MiB, and the contents of at most <see cref="PacksInFlight"/> packs. Any thread may
+/// append.
 /// </summary>
 internal sealed class PackWriter(
-    RepositoryContext context, RunId run, bool isData, RunCounters counters, Func<OpenPack, Task> closed, Action<Exception> fail, CancellationToken stop)
+    RepositoryContext context, RunId run, bool isData, RunCounters counters, Func<OpenPack, Task> closed, Action<Exception> fail,
+    CancellationToken stop)
     : IAsyncDisposable
 {
     private const int BlockSize = 1 << 20;
@@ -43,7 +45,9 @@ internal sealed class PackWriter(
     }
 
     /// <summary>Like the other, for bytes that depend on the pack they go to.</summary>
-    public async ValueTask AppendAsync(StoredBlob blob, BlobId id, BlobKind kind, Func<OpenPack, (ReadOnlyMemory<byte> Sealed, int PlainLength, BlobCompression Compression)> seal)
+    public async ValueTask AppendAsync(
+        StoredBlob blob, BlobId id, BlobKind kind,
+        Func<OpenPack, (ReadOnlyMemory<byte> Sealed, int PlainLength, BlobCompression Compression)> seal)
     {
         await _gate.WaitAsync(stop);
         try

@@ -31,7 +31,8 @@ public sealed partial class DiskReader : IBlockSource
     public async ValueTask ReadAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken)
     {
         if (offset < 0 || buffer.Length > Size - offset)
-            throw new ArgumentOutOfRangeException(nameof(offset), $"{buffer.Length} bytes at {offset} are not within a disk of {Size} bytes.");
+            throw new ArgumentOutOfRangeException(
+                nameof(offset), $"{buffer.Length} bytes at {offset} are not within a disk of {Size} bytes.");
         LeafSpan leaf = default;
         while (!buffer.IsEmpty)
         {

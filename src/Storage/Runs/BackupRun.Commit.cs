@@ -14,8 +14,16 @@ public sealed partial class BackupRun
     public async Task<RestorePoint> CommitAsync(RestorePointDraft draft, CancellationToken cancellationToken)
     {
         ThrowIfFailed();
-        using var cancelled = cancellationToken.Register(() => Fail(new OperationCanceledException(cancellationToken)));
-        RestorePoint point;
+        var point = await PrepareAsync(draft, cancellationToken);
+        await CreatePointAsync(point, cancellationToken);
+        await CloseAsync();
+        return point;
+    }
+
+    // Everything before the decision; cancelling stops whatever of the run is still at work.
+    private async Task<RestorePoint> PrepareAsync(RestorePointDraft draft, CancellationToken cancellationToken)
+    {
+        await using var cancelled = cancellationToken.Register(() => Fail(new OperationCanceledException(cancellationToken)));
         try
         {
             await _pipeline.FinishAsync();
@@ -26,7 +34,7 @@ public sealed partial class BackupRun
                 throw new InvalidOperationException("A disk of this run was not finished before the commit.");
             await _nodePacks.FinishAsync();
             await _segments.FinishAsync(_stop.Token); // I3: packs are durable
-            point = Describe(draft);
+            return Describe(draft);
         }
         catch (Exception failure)
         {
@@ -34,10 +42,6 @@ public sealed partial class BackupRun
             ThrowIfFailed();
             throw;
         }
-
-        await CreatePointAsync(point, cancellationToken);
-        await CloseAsync();
-        return point;
     }
 
     private RestorePoint Describe(RestorePointDraft draft) => new()
@@ -114,7 +118,7 @@ public sealed partial class BackupRun
                     continue;
                 _ended = true;
                 throw new CommitUnknownException(
-                    $"Whether restore point '{Id}' of machine '{MachineId}' was committed to '{_context.Store.Description}' is unknown: {failure.Message}", failure);
+                    $"Whether restore point '{Id}' of machine '{MachineId}' was committed is unknown: {failure.Message}", failure);
             }
         }
     }

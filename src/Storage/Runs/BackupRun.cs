@@ -83,20 +83,40 @@ public sealed partial class BackupRun : IAsyncDisposable
         return disk;
     }
 
-    /// <summary>Keeps a small file with the point; one that a base has unchanged is inherited.</summary>
+    /// <summary>Keeps a file of a few bytes with the point; see the other.</summary>
     public async Task<FileResult> StoreFileAsync(string name, ReadOnlyMemory<byte> content, CancellationToken cancellationToken)
     {
+        using var stream = new MemoryStream(content.ToArray(), writable: false);
+        return await StoreFileAsync(name, stream, cancellationToken);
+    }
+
+    /// <summary>
+    /// Keeps a file with the point: NVRAM, TPM state, kernel, initrd. One that a base has unchanged is inherited; that is found out by
+    /// reading it first, hence the stream can seek and its content does not change meanwhile.
+    /// </summary>
+    public async Task<FileResult> StoreFileAsync(string name, Stream content, CancellationToken cancellationToken)
+    {
         var shape = new TreeShape(content.Length, StorageLimits.FileChunkLog2);
-        var root = await MemoryTree.RootAsync(_context.Keys, shape, content, cancellationToken);
+        var root = await StreamTree.RootAsync(_context.Keys, shape, content, cancellationToken);
         var same = _options.Bases.SelectMany(point => point.Files).Select(file => file.Tree)
             .FirstOrDefault(tree => tree.Root == root && tree.Shape == shape);
         if (same is not null)
             return new FileResult(name, null, same);
-        var disk = OpenDisk(name, content.Length, shape.ChunkLog2, null);
+        var disk = OpenDisk(name, shape.Size, shape.ChunkLog2, null);
+        content.Position = 0;
         for (long chunk = 0; chunk < shape.ChunkCount; chunk++)
         {
             var buffer = MemoryPool<byte>.Shared.Rent(shape.ChunkSize);
-            content.Slice((int)(chunk << shape.ChunkLog2), shape.LengthOf(chunk)).CopyTo(buffer.Memory);
+            try
+            {
+                await content.ReadExactlyAsync(buffer.Memory[..shape.LengthOf(chunk)], cancellationToken);
+            }
+            catch
+            {
+                buffer.Dispose();
+                throw;
+            }
+
             await disk.WriteAsync(chunk, buffer, cancellationToken);
         }
 
@@ -104,7 +124,8 @@ public sealed partial class BackupRun : IAsyncDisposable
     }
 
     /// <summary>Ends the run without a point: nothing it wrote will be used, and a late commit would lose.</summary>
-    /// <exception cref="StoreException">The tombstone could not be put; the run is over all the same, whoever follows fences it.</exception>
+    /// <exception cref="StoreException">The tombstone could not be put; the run is over all the same, whoever follows fences
+    /// it.</exception>
     public async Task FailAsync(CancellationToken cancellationToken)
     {
         if (_ended)
@@ -115,7 +136,8 @@ public sealed partial class BackupRun : IAsyncDisposable
         await RunFence.FenceAsync(_context.Store, MachineId, Id, cancellationToken);
     }
 
-    /// <summary>Like <see cref="FailAsync"/> if nothing was committed; a store that refuses the tombstone is left to the next run's fence.</summary>
+    /// <summary>Like <see cref="FailAsync"/> if nothing was committed; a store that refuses the tombstone is left to the next run's
+    /// fence.</summary>
     public async ValueTask DisposeAsync()
     {
         try

@@ -20,7 +20,8 @@ internal sealed class ChunkPipeline : IAsyncDisposable
     private readonly Task[] _workers;
 
     public ChunkPipeline(
-        RepositoryContext context, KnownBlobs known, PackWriter packs, BackupRunOptions options, RunCounters counters, Action<Exception> fail, CancellationToken stop)
+        RepositoryContext context, KnownBlobs known, PackWriter packs, BackupRunOptions options, RunCounters counters,
+        Action<Exception> fail, CancellationToken stop)
     {
         (_context, _known, _packs, _options, _counters, _fail, _stop) = (context, known, packs, options, counters, fail, stop);
         _workers = [.. Enumerable.Range(0, Math.Max(1, options.Workers)).Select(_ => Task.Run(WorkAsync, CancellationToken.None))];

@@ -19,7 +19,7 @@ public sealed record DiskResult
 
     public BlobId Root => Tree.Root;
 
-    /// <summary>Bytes of chunks that differ from the base, holes made included.</summary>
+    /// <summary>Bytes of the chunks written that differ from the base; ranges made zero without reading them are not counted.</summary>
     public long ChangedBytes { get; init; }
 
     /// <summary>Bytes of sealed chunks this disk added to the repository.</summary>
@@ -58,6 +58,7 @@ public sealed class DiskWriter
     private readonly TreeRef? _origin;
     private readonly Channel<Step> _steps = Channel.CreateBounded<Step>(QueuedSteps);
     private readonly Task<BuiltTree> _building;
+    private readonly List<(long From, long To)> _written = []; // in order, touching ones merged
     private LeafSpan _originLeaf;
     private long _originLeafStart = -1;
     private long _position;
@@ -85,7 +86,8 @@ public sealed class DiskWriter
     /// Writes a chunk whose content is the first bytes of <paramref name="buffer"/> (the disk's bytes in that chunk; what lies beyond is
     /// cleared). Takes the buffer over, whatever happens. Waits while the pipeline is full.
     /// </summary>
-    /// <exception cref="ArgumentException">The chunk is not after the last one, or outside the disk, or the buffer is too small.</exception>
+    /// <exception cref="ArgumentException">The chunk is not after the last one, or outside the disk, or the buffer is too
+    /// small.</exception>
     public async ValueTask WriteAsync(long chunk, IMemoryOwner<byte> buffer, CancellationToken cancellationToken)
     {
         var owned = buffer;
@@ -94,7 +96,7 @@ public sealed class DiskWriter
             _run.ThrowIfFailed();
             CheckOrder(chunk, chunk + 1);
             ArgumentOutOfRangeException.ThrowIfLessThan(buffer.Memory.Length, ChunkSize, nameof(buffer));
-            _position = chunk + 1;
+            Advance(chunk, chunk + 1);
             var inherited = await OriginIdAsync(chunk, cancellationToken);
             var job = new ChunkJob(buffer, _shape.LengthOf(chunk), ChunkSize, inherited, !inherited.IsZero);
             await _run.GuardAsync(_steps.Writer.WriteAsync(new Step(chunk, chunk + 1, job), cancellationToken));
@@ -113,8 +115,25 @@ public sealed class DiskWriter
     {
         _run.ThrowIfFailed();
         CheckOrder(from, to);
-        _position = to;
+        Advance(from, to);
         await _run.GuardAsync(_steps.Writer.WriteAsync(new Step(from, to, null), cancellationToken));
+    }
+
+    /// <summary>
+    /// The last chunk that holds data and is inherited, not written; -1 when there is none. Whoever cut the disk and grew it again
+    /// unseen has cut this chunk too, or nothing that matters.
+    /// </summary>
+    public async ValueTask<long> LastInheritedAsync(CancellationToken cancellationToken) =>
+        (await LastInheritedDataAsync(cancellationToken)).Chunk;
+
+    /// <summary>Whether <see cref="LastInheritedAsync"/>'s chunk is what the base has there.</summary>
+    /// <param name="content">A whole chunk; what lies beyond the disk's end is cleared.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    public async ValueTask<bool> IsLastInheritedAsync(Memory<byte> content, CancellationToken cancellationToken)
+    {
+        var (chunk, id) = await LastInheritedDataAsync(cancellationToken);
+        content.Span[_shape.LengthOf(chunk)..].Clear();
+        return _run.Keys.ChunkId(content.Span) == id;
     }
 
     /// <summary>Waits for this disk's chunks and builds its tree; the disk takes nothing more.</summary>
@@ -152,11 +171,36 @@ public sealed class DiskWriter
         await ((Task)_building).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
     }
 
+    private async ValueTask<(long Chunk, BlobId Id)> LastInheritedDataAsync(CancellationToken cancellationToken)
+    {
+        if (_origin is null)
+            return (-1, default);
+        var end = Math.Min(ChunkCount, _origin.Shape.ChunkCount);
+        foreach (var (from, to) in Enumerable.Reverse(_written).Append((0, 0)))
+        {
+            if (await _run.Trees.LastDataAsync(_origin, to, end, cancellationToken) is { Chunk: >= 0 } found)
+                return found;
+            end = Math.Min(end, from);
+        }
+
+        return (-1, default);
+    }
+
+    private void Advance(long from, long to)
+    {
+        _position = to;
+        if (_written.Count > 0 && _written[^1].To == from)
+            _written[^1] = (_written[^1].From, to);
+        else
+            _written.Add((from, to));
+    }
+
     private void CheckOrder(long from, long to)
     {
         if (from < _position || to < from || to > ChunkCount)
             throw new ArgumentOutOfRangeException(
-                nameof(from), $"Chunks {from} to {to} of disk '{_name}' are not within {_position} to {ChunkCount}, what is still to be written.");
+                nameof(from),
+                $"Chunks {from} to {to} of disk '{_name}' are not within {_position} to {ChunkCount}, what is still to be written.");
     }
 
     // The base's last bytes beyond a cut must not stay in the tree: the chunk across the new end is written again without them.

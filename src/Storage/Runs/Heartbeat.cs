@@ -13,7 +13,8 @@ internal sealed class Heartbeat : IAsyncDisposable
     private readonly CancellationTokenSource _stop = new();
     private readonly Task _beating;
 
-    public Heartbeat(RepositoryContext context, string runKey) => _beating = Task.Run(() => BeatAsync(context, runKey), CancellationToken.None);
+    public Heartbeat(RepositoryContext context, string runKey) =>
+        _beating = Task.Run(() => BeatAsync(context, runKey), CancellationToken.None);
 
     public async ValueTask DisposeAsync()
     {

@@ -18,23 +18,22 @@ internal sealed class KnownBlobs(RepositoryContext context, RepositoryIndex inde
     public async ValueTask<Claim> ClaimAsync(BlobId id, int chunkSize, CancellationToken cancellationToken)
     {
         await index.EnsureLoadedAsync(cancellationToken);
-        (IndexEntry Entry, IndexedPack Pack)? found;
-        lock (_gate)
+        for (var copy = 0; ; copy++)
         {
-            if (_underway.TryGetValue(id, out var blob))
-                return new Claim(false, default, blob);
-            found = index.Find(in id);
-            if (found is null)
-                return NewClaim(id);
-        }
+            (IndexEntry Entry, IndexedPack Pack)? found;
+            lock (_gate)
+            {
+                // Looked up and claimed at once: what another worker stores is either underway or in the index, never in between.
+                if (_underway.TryGetValue(id, out var blob))
+                    return new Claim(false, default, blob);
+                found = index.Find(in id, copy);
+                if (found is null)
+                    return NewClaim(id);
+            }
 
-        var (entry, pack) = found.Value;
-        var location = new BlobLocation(pack.Name, entry.Offset, entry.Length);
-        if (entry.Kind == BlobKind.Chunk && await index.IsPresentAsync(entry.Pack, cancellationToken)
-            && (pack.Name.Writer == context.Writer || await IsProvenAsync(id, location, chunkSize, cancellationToken)))
-            return new Claim(false, location, null);
-        lock (_gate)
-            return _underway.TryGetValue(id, out var blob) ? new Claim(false, default, blob) : NewClaim(id);
+            if (await MayReuseAsync(found.Value.Entry, found.Value.Pack, copy, chunkSize, cancellationToken))
+                return new Claim(false, new BlobLocation(found.Value.Pack.Name, found.Value.Entry.Offset, found.Value.Entry.Length), null);
+        }
     }
 
     /// <summary>A node need not be stored when it is known; asked without loading an index for it.</summary>
@@ -44,7 +43,8 @@ internal sealed class KnownBlobs(RepositoryContext context, RepositoryIndex inde
         {
             if (_underway.TryGetValue(id, out var blob))
                 return new Claim(false, default, blob);
-            if (index.IsLoaded && index.Find(in id) is { } found && found.Pack.Name.Writer == context.Writer && found.Entry.Kind == BlobKind.Node
+            if (index.IsLoaded && index.Find(in id, 0) is { } found && found.Pack.Name.Writer == context.Writer
+                && found.Entry.Kind == BlobKind.Node
                 && index.IsPresentAsync(found.Entry.Pack, CancellationToken.None) is { IsCompletedSuccessfully: true } present
                 && present.GetAwaiter().GetResult())
                 return new Claim(false, new BlobLocation(found.Pack.Name, found.Entry.Offset, found.Entry.Length), null);
@@ -71,16 +71,20 @@ internal sealed class KnownBlobs(RepositoryContext context, RepositoryIndex inde
         return new Claim(true, default, blob);
     }
 
-    private async ValueTask<bool> IsProvenAsync(BlobId id, BlobLocation location, int chunkSize, CancellationToken cancellationToken)
+    private async ValueTask<bool> MayReuseAsync(
+        IndexEntry entry, IndexedPack pack, int copy, int chunkSize, CancellationToken cancellationToken)
     {
-        if (index.IsChecked(in id))
+        if (entry.Kind != BlobKind.Chunk || !await index.IsPresentAsync(entry.Pack, cancellationToken))
+            return false;
+        if (pack.Name.Writer == context.Writer || index.IsChecked(entry.Id, copy))
             return true;
         var buffer = ArrayPool<byte>.Shared.Rent(chunkSize);
         try
         {
-            if (!await reader.TryReadChunkAsync(id, location, buffer.AsMemory(0, chunkSize), cancellationToken))
+            var location = new BlobLocation(pack.Name, entry.Offset, entry.Length);
+            if (!await reader.TryReadChunkAsync(entry.Id, location, buffer.AsMemory(0, chunkSize), cancellationToken))
                 return false;
-            index.MarkChecked(in id);
+            index.MarkChecked(entry.Id, copy);
             return true;
         }
         finally

@@ -5,7 +5,8 @@ namespace Tidemark.Storage;
 /// Stores finished nodes, children before parents, each once the packs its hints name are closed; a child in the same pack needs no
 /// name. Nodes wait in order; how many is bounded by what one pack of chunks can hold. Safe from any thread.
 /// </summary>
-internal sealed class NodeWriter(RepositoryContext context, KnownBlobs known, PackWriter packs, RunCounters counters) : INodeSink, IDisposable
+internal sealed class NodeWriter(
+    RepositoryContext context, KnownBlobs known, PackWriter packs, RunCounters counters) : INodeSink, IDisposable
 {
     private readonly Lock _gate = new();
     private readonly Queue<WaitingNode> _waiting = new();
@@ -71,7 +72,8 @@ internal sealed class NodeWriter(RepositoryContext context, KnownBlobs known, Pa
             if (!_waiting.TryPeek(out var head))
                 return null;
             // Children of a node of level 1 and more went before it, to the same pack or one that closes before it is asked again.
-            var isReady = Array.TrueForAll(head.Children, child => child is null || child.IsDurable || (head.Node.Level > 0 && child.IsPlaced));
+            var isReady = Array.TrueForAll(
+                head.Children, child => child is null || child.IsDurable || (head.Node.Level > 0 && child.IsPlaced));
             return isReady ? _waiting.Dequeue() : null;
         }
     }

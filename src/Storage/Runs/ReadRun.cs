@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 namespace Tidemark.Storage;
 
-/// <summary>A registered reader of one restore point; disposing it ends the registration. Disks opened through it are the caller's.</summary>
+/// <summary>A registered reader of one restore point; disposing it ends the registration. Disks opened through it are the
+/// caller's.</summary>
 public sealed class ReadRun : IAsyncDisposable
 {
     private readonly RepositoryContext _context;

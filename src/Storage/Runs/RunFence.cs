@@ -25,8 +25,6 @@ public static class RunFence
             return RunEnd.Revoked;
         if (await store.HeadAsync(key, cancellationToken) is { } info)
             return info.Size > 0 ? RunEnd.Committed : RunEnd.Revoked;
-
-        // Only maintenance removes a point's key, and only after it was retired or revoked for good.
-        return RunEnd.Revoked;
+        throw new StoreException($"Object '{key}' exists in '{store.Description}' but can't be seen there.", isTransient: true);
     }
 }

@@ -29,7 +29,8 @@ internal sealed class SegmentWriter(RepositoryContext context, RunId run) : IDis
             var number = (uint)_packs.Count;
             _packs.Add(new IndexedPack(pack.Name!, (uint)pack.Length));
             foreach (var entry in pack.Entries)
-                _entries.Add(new IndexEntry(entry.Id, number, entry.Offset, entry.Length, entry.PlainLength, entry.Kind, entry.Compression));
+                _entries.Add(
+                    new IndexEntry(entry.Id, number, entry.Offset, entry.Length, entry.PlainLength, entry.Kind, entry.Compression));
         }
         finally
         {

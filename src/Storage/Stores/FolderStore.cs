@@ -71,9 +71,13 @@ public sealed partial class FolderStore : IObjectStore
     {
         try
         {
+            // Length throws what File.Exists would hide: "not allowed to look" is not "absent".
             var file = new FileInfo(PathOf(key));
-            ObjectInfo? info = file.Exists ? new ObjectInfo(key, file.Length, TimeOf(file)) : null;
-            return ValueTask.FromResult(info);
+            return ValueTask.FromResult<ObjectInfo?>(new ObjectInfo(key, file.Length, TimeOf(file)));
+        }
+        catch (Exception missing) when (missing is FileNotFoundException or DirectoryNotFoundException)
+        {
+            return ValueTask.FromResult<ObjectInfo?>(null);
         }
         catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
         {
@@ -90,7 +94,12 @@ public sealed partial class FolderStore : IObjectStore
         {
             if (!Directory.Exists(start))
                 yield break;
-            var everything = new EnumerationOptions { RecurseSubdirectories = true, IgnoreInaccessible = false, AttributesToSkip = FileAttributes.None };
+            var everything = new EnumerationOptions
+            {
+                RecurseSubdirectories = true,
+                IgnoreInaccessible = false,
+                AttributesToSkip = FileAttributes.None,
+            };
             files = new DirectoryInfo(start).EnumerateFiles("*", everything).GetEnumerator();
         }
         catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)

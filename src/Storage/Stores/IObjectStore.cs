@@ -18,7 +18,8 @@ public interface IObjectStore : IAsyncDisposable
     /// <summary>What people call it, for messages: a path or URL without secrets.</summary>
     string Description { get; }
 
-    /// <summary>Creates the object; of any number of callers exactly one gets true, the others false and an object that is durable.</summary>
+    /// <summary>Creates the object; of any number of callers exactly one gets true, the others false and an object that is
+    /// durable.</summary>
     /// <exception cref="StoreException">The store failed: the object may or may not exist.</exception>
     ValueTask<bool> PutIfAbsentAsync(string key, ReadOnlyMemory<byte> content, CancellationToken cancellationToken);
 

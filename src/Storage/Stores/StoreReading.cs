@@ -6,7 +6,8 @@ internal static class StoreReading
 {
     /// <summary>The whole object, or null when there is none.</summary>
     /// <exception cref="RepositoryDamagedException">It is larger than any object of its kind.</exception>
-    public static async ValueTask<byte[]?> TryReadAllAsync(this IObjectStore store, string key, int limit, CancellationToken cancellationToken)
+    public static async ValueTask<byte[]?> TryReadAllAsync(
+        this IObjectStore store, string key, int limit, CancellationToken cancellationToken)
     {
         var info = await store.HeadAsync(key, cancellationToken);
         return info is null ? null : await store.TryReadAllAsync(info.Value, limit, cancellationToken);

@@ -100,7 +100,8 @@ internal sealed class TreeBuilder(TreeShape shape, TreeRef? origin, TreeReader? 
     {
         await StartAsync(cancellationToken);
         if (chunk < _position)
-            throw new ArgumentOutOfRangeException(nameof(chunk), $"Chunk {chunk} comes after chunk {_position - 1}; chunks must come in increasing order.");
+            throw new ArgumentOutOfRangeException(
+                nameof(chunk), $"Chunk {chunk} comes after chunk {_position - 1}; chunks must come in increasing order.");
         for (var level = 0; level <= Top; level++)
         {
             if (_path[level] is not { } open)
@@ -144,7 +145,8 @@ internal sealed class TreeBuilder(TreeShape shape, TreeRef? origin, TreeReader? 
             from = grown;
         else if (!id.IsZero)
             from = await reader!.NodeAsync(id, location, level, shape.ChunkLog2, cancellationToken);
-        _path[level] = new OpenNode(from?.Copy() ?? new TreeNode(level, shape.ChunkLog2), from, index, index == 0 && _grown[level] is not null);
+        _path[level] = new OpenNode(
+            from?.Copy() ?? new TreeNode(level, shape.ChunkLog2), from, index, index == 0 && _grown[level] is not null);
     }
 
     private static (BlobId Id, BlobLocation Location) OriginOf(OpenNode parent, int slot) =>

@@ -11,7 +11,8 @@ namespace Tidemark.Storage;
 /// </summary>
 internal static class TreeHasher
 {
-    public static async Task<BlobId> RootAsync(RepositoryKeys keys, IBlockSource source, TreeShape shape, IProgress<long>? progress, CancellationToken cancellationToken)
+    public static async Task<BlobId> RootAsync(
+        RepositoryKeys keys, IBlockSource source, TreeShape shape, IProgress<long>? progress, CancellationToken cancellationToken)
     {
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         var pending = Channel.CreateBounded<(long Chunk, Task<BlobId> Id)>(2 * Environment.ProcessorCount);
@@ -40,7 +41,8 @@ internal static class TreeHasher
     }
 
     private static async Task StartReadsAsync(
-        RepositoryKeys keys, IBlockSource source, TreeShape shape, ChannelWriter<(long Chunk, Task<BlobId> Id)> pending, CancellationToken cancellationToken)
+        RepositoryKeys keys, IBlockSource source, TreeShape shape, ChannelWriter<(long Chunk, Task<BlobId> Id)> pending,
+        CancellationToken cancellationToken)
     {
         Exception? failure = null;
         try
@@ -69,7 +71,8 @@ internal static class TreeHasher
     }
 
     // The id of a chunk, or zero for one of zero bytes only.
-    private static async Task<BlobId> HashAsync(RepositoryKeys keys, IBlockSource source, TreeShape shape, long chunk, CancellationToken cancellationToken)
+    private static async Task<BlobId> HashAsync(
+        RepositoryKeys keys, IBlockSource source, TreeShape shape, long chunk, CancellationToken cancellationToken)
     {
         var buffer = ArrayPool<byte>.Shared.Rent(shape.ChunkSize);
         try

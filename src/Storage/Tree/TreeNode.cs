@@ -114,7 +114,9 @@ internal sealed class TreeNode(int level, int chunkLog2)
                 continue;
             var entry = entries.Slice(index * HintSize, HintSize);
             var pack = entry[0] == SamePack ? own : entry[0] >= 1 && entry[0] <= packCount ? packs[entry[0] - 1] : null;
-            var location = pack is null ? default : new BlobLocation(pack, BinaryPrimitives.ReadUInt32LittleEndian(entry[1..]), ReadUInt24(entry[5..]));
+            var location = pack is null
+                ? default
+                : new BlobLocation(pack, BinaryPrimitives.ReadUInt32LittleEndian(entry[1..]), ReadUInt24(entry[5..]));
             node.Set(slot, BlobId.From(source[(IdentityHeader + index * BlobId.Size)..]), location);
             index++;
         }

@@ -30,8 +30,11 @@ public sealed record GuestDefinition
     /// <summary>The disks in order: vda, vdb, ….</summary>
     public required IReadOnlyList<GuestDisk> Disks { get; init; }
 
-    /// <summary>File that receives the serial console; begun anew at each start.</summary>
-    public required string ConsoleLog { get; init; }
+    /// <summary>
+    /// File that receives the serial console; begun anew at each start. Null: nobody listens, and the definition names no file of the host
+    /// but its disks, kernel and initrd.
+    /// </summary>
+    public string? ConsoleLog { get; init; }
 
     public GuestMode Mode { get; init; } = GuestMode.Writer;
 
@@ -46,6 +49,9 @@ public sealed record GuestDefinition
     /// <summary>Files that the writer keeps; older ones are deleted.</summary>
     public int KeptFiles { get; init; } = 200;
 
+    /// <summary>Files of 16 MiB that the writer begins an empty disk with.</summary>
+    public int LargeFiles { get; init; }
+
     /// <summary>Seed of the writer's choices (not of the files' content).</summary>
     public int Seed { get; init; } = 1;
 
@@ -55,7 +61,7 @@ public sealed record GuestDefinition
     private string CommandLine => string.Create(
         CultureInfo.InvariantCulture,
         $"console=ttyS0 quiet loglevel=1 panic=1 tidemark.mode={Mode.ToString().ToLowerInvariant()} tidemark.pace={PaceMilliseconds} "
-        + $"tidemark.keep={KeptFiles} tidemark.seed={Seed} tidemark.expect={ExpectedFiles}");
+        + $"tidemark.keep={KeptFiles} tidemark.seed={Seed} tidemark.bulk={LargeFiles} tidemark.expect={ExpectedFiles}");
 
     /// <summary>The libvirt domain document, software emulation.</summary>
     public string DomainXml() =>
@@ -74,9 +80,9 @@ public sealed record GuestDefinition
             new XElement("on_crash", "destroy"),
             new XElement("devices",
                 Disks.Select(DiskXml),
-                new XElement("serial", new XAttribute("type", "file"),
-                    new XElement("source", new XAttribute("path", ConsoleLog)),
-                    new XElement("target", new XAttribute("port", 0))),
+                ConsoleLog is null
+                    ? new XElement("serial", new XAttribute("type", "pty"))
+                    : new XElement("serial", new XAttribute("type", "file"), new XElement("source", new XAttribute("path", ConsoleLog))),
                 Agent ? new XElement("channel", new XAttribute("type", "unix"),
                     new XElement("target", new XAttribute("type", "virtio"), new XAttribute("name", "org.qemu.guest_agent.0"))) : null,
                 new XElement("controller", new XAttribute("type", "usb"), new XAttribute("model", "none")),
@@ -88,7 +94,8 @@ public sealed record GuestDefinition
         List<string> arguments =
         [
             "-machine", "pc,accel=tcg", "-cpu", "max", "-m", $"{MemoryMiB}", "-nodefaults", "-display", "none", "-no-reboot",
-            "-kernel", Image.Kernel, "-initrd", Image.Initrd, "-append", CommandLine, "-serial", $"file:{ConsoleLog}",
+            "-kernel", Image.Kernel, "-initrd", Image.Initrd, "-append", CommandLine,
+            "-serial", ConsoleLog is null ? "null" : $"file:{ConsoleLog}",
         ];
         foreach (var (number, disk) in Disks.Index())
         {

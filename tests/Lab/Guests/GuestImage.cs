@@ -9,6 +9,14 @@ namespace Tidemark.Lab.Guests;
 public sealed record GuestImage(string Kernel, string Initrd)
 {
     private const byte Layout = 1;
+
+    // By their names in the guest.
+    private static readonly (string Path, string Resource)[] Scripts =
+    [
+        ("init", "init.sh"), ("bin/guest-writer", "guest-writer.sh"), ("bin/guest-check", "guest-check.sh"),
+        ("bin/agent-pause", "agent-pause.sh"),
+    ];
+
     private static readonly TimeSpan LockLimit = TimeSpan.FromMinutes(5);
 
     // In load order. What a kernel has built in is left out.
@@ -76,8 +84,8 @@ public sealed record GuestImage(string Kernel, string Initrd)
         foreach (var folder in (string[])["proc", "sys", "dev", "run", "mnt", "tmp"])
             archive.AddFolder(folder);
         archive.AddCharacterDevice("dev/console", 5, 1);
-        archive.AddFile("init", Resource("init.sh"), executable: true);
-        archive.AddFile("bin/agent-pause", Resource("agent-pause.sh"), executable: true);
+        foreach (var (path, resource) in Scripts)
+            archive.AddFile(path, Resource(resource), executable: true);
 
         var loaded = Modules.Select(kernel.FindModule).OfType<string>().ToList();
         foreach (var module in loaded)
@@ -102,7 +110,7 @@ public sealed record GuestImage(string Kernel, string Initrd)
 
     // Layout is raised when the code above puts other things into the guest. A cached guest keeps its kernel until its folder is deleted.
     private static string Version() =>
-        Convert.ToHexStringLower(SHA256.HashData([Layout, .. Resource("init.sh"), .. Resource("agent-pause.sh")]))[..12];
+        Convert.ToHexStringLower(SHA256.HashData([Layout, .. Scripts.SelectMany(script => Resource(script.Resource))]))[..12];
 
     private static byte[] Resource(string name)
     {

@@ -10,6 +10,9 @@ internal static class BackupJob
 {
     // libvirt handles the events of all its domains in one queue; one hung agent there delays the end of our job.
     private static readonly TimeSpan EndPatience = TimeSpan.FromSeconds(100);
+
+    // A job that was only beginning takes no notice of the first request.
+    private static readonly TimeSpan AbortAgain = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan Poll = TimeSpan.FromMilliseconds(20);
 
     /// <summary>The active backup job, if any, serves from this socket.</summary>
@@ -30,44 +33,55 @@ internal static class BackupJob
     }
 
     /// <summary>
-    /// Ends the active job and waits until it is gone, scratch files and all; then wakes a guest that it left paused because
-    /// its scratch was full. The caller has closed its NBD connections. False: there was no job (any more).
+    /// Ends the job that serves from this socket and waits until it is gone, scratch files and all; then wakes a guest that it
+    /// left paused because its scratch was full, even when the job was over already. Other jobs, also one that begins meanwhile,
+    /// are left alone. The caller has closed its NBD connections. False: there was no such job (any more).
     /// </summary>
     /// <exception cref="EngineException">It did not end in time.</exception>
-    public static async Task<bool> EndAsync(Domain domain, CancellationToken cancellationToken)
+    public static async Task<bool> EndAsync(Domain domain, string socket, CancellationToken cancellationToken)
     {
-        var wasActive = true;
-        try
-        {
-            await domain.AbortJobAsync(cancellationToken);
-        }
-        catch (LibvirtException e) when (e.Code == LibvirtErrorCode.OperationInvalid)
-        {
-            wasActive = false; // No job is active, or the domain is off.
-        }
-
-        var started = Stopwatch.GetTimestamp();
-        while (await IsActiveAsync(domain, cancellationToken))
+        var wasActive = await IsOursAsync(domain, socket, cancellationToken) && await TryAbortAsync(domain, cancellationToken);
+        var (started, aborted) = (Stopwatch.GetTimestamp(), Stopwatch.GetTimestamp());
+        while (await IsOursAsync(domain, socket, cancellationToken))
         {
             if (Stopwatch.GetElapsedTime(started) > EndPatience)
                 throw EngineException.Failed($"The backup job of '{domain.Name}' did not end within {EndPatience.TotalSeconds} s.");
+            if (Stopwatch.GetElapsedTime(aborted) > AbortAgain)
+            {
+                await TryAbortAsync(domain, cancellationToken);
+                aborted = Stopwatch.GetTimestamp();
+            }
+
             await Task.Delay(Poll, cancellationToken);
         }
 
-        if ((await domain.GetStatusAsync(cancellationToken)).IsIoErrorPause)
-            await domain.ResumeAsync(cancellationToken);
+        await WakeAsync(domain, cancellationToken);
         return wasActive;
     }
 
-    private static async Task<bool> IsActiveAsync(Domain domain, CancellationToken cancellationToken)
+    private static async Task WakeAsync(Domain domain, CancellationToken cancellationToken)
     {
         try
         {
-            return (await domain.GetJobStatsAsync(cancellationToken: cancellationToken)).IsActive;
+            if ((await domain.GetStatusAsync(cancellationToken)).IsIoErrorPause)
+                await domain.ResumeAsync(cancellationToken);
+        }
+        catch (LibvirtNotFoundException)
+        {
+            // A transient machine that has stopped is gone altogether.
+        }
+    }
+
+    private static async Task<bool> TryAbortAsync(Domain domain, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await domain.AbortJobAsync(cancellationToken);
+            return true;
         }
         catch (LibvirtException e) when (e.Code == LibvirtErrorCode.OperationInvalid)
         {
-            return false; // The domain is off.
+            return false; // No job is active, or the domain is off.
         }
     }
 }

@@ -23,6 +23,8 @@ internal sealed class FrozenPointWatch(
     private long _reserve;
     private Task _watching = Task.CompletedTask;
 
+    private string Stopped => $"Machine '{domain.Name}' stopped during its backup; the run is void.";
+
     public CancellationToken Voided => _voided.Token;
 
     public string? VoidReason => Volatile.Read(ref _reason);
@@ -85,10 +87,10 @@ internal sealed class FrozenPointWatch(
                     + "this run is void and the guest is resumed.");
                 break;
             case LifecycleEvent { Change: LifecycleChange.Stopped or LifecycleChange.Crashed }:
-                Void($"Machine '{domain.Name}' stopped during its backup; the run is void.");
+                Void(Stopped);
                 break;
             case JobCompletedEvent:
-                Void($"The hypervisor's backup job of '{domain.Name}' ended before all was read; the run is void.");
+                await HandleEndAsync();
                 break;
             case ConnectionLostEvent:
                 await connection.ReopenAsync(ReopenPatience, _stop.Token);
@@ -96,6 +98,16 @@ internal sealed class FrozenPointWatch(
                     Void($"The connection to libvirt was lost, and the backup job of '{domain.Name}' with it; the run is void.");
                 break;
         }
+    }
+
+    // News of the job before may arrive late, so the event alone proves nothing; and it comes before the news that a machine stopped.
+    private async Task HandleEndAsync()
+    {
+        if (await BackupJob.IsOursAsync(domain, socket, _stop.Token))
+            return;
+        Void((await domain.GetStatusAsync(_stop.Token)).IsActive
+            ? $"The hypervisor's backup job of '{domain.Name}' ended before all was read; the run is void."
+            : Stopped);
     }
 
     private async Task SetThresholdAsync(string device, long written)

@@ -29,6 +29,13 @@ internal sealed class GuestFreeze(Domain domain, FreezeRequest request)
     {
         if (request.Quiesce == Quiesce.Off)
             return;
+        if (request.Machine.State == MachineState.Paused)
+        {
+            // Nobody answers, and the command would freeze the guest whenever it goes on.
+            Problem = "the machine is paused";
+            return;
+        }
+
         if (!request.Machine.AgentConnected)
         {
             Problem = "the guest has no agent that answers";
@@ -63,29 +70,35 @@ internal sealed class GuestFreeze(Domain domain, FreezeRequest request)
     {
         for (var attempt = 0; ThawOwed && attempt < (Frozen ? 3 : 1); attempt++)
         {
-            if (!await TryThawAsync(domain, ThawLimit, CancellationToken.None))
+            if (await TryThawAsync(domain, ThawLimit, CancellationToken.None) is not { } thawed)
                 continue;
+            if (Frozen && attempt == 0 && thawed == 0)
+            {
+                // Someone (the guardian of a run that hung, or a user) thawed it, perhaps before the frozen point began.
+                Frozen = false;
+                Problem = "the guest was thawed before the backup had begun";
+            }
+
             ThawOwed = false;
             await request.FreezeChanged(FreezeState.Thawed);
         }
     }
 
-    /// <summary>One bounded try; true when the agent confirmed that nothing is frozen.</summary>
-    public static async Task<bool> TryThawAsync(Domain domain, TimeSpan limit, CancellationToken cancellationToken)
+    /// <summary>One bounded try: how many file systems the agent thawed, so that none is frozen; null when it did not say.</summary>
+    public static async Task<int?> TryThawAsync(Domain domain, TimeSpan limit, CancellationToken cancellationToken)
     {
         try
         {
             await domain.SetAgentResponseTimeoutAsync(new AgentTimeout((int)limit.TotalSeconds), cancellationToken);
-            await domain.ThawFileSystemsAsync(cancellationToken);
-            return true;
+            return await domain.ThawFileSystemsAsync(cancellationToken);
         }
         catch (LibvirtException e) when (e.Code == LibvirtErrorCode.ArgumentUnsupported)
         {
-            return true; // The machine has no agent channel: nothing can have been frozen through it.
+            return 0; // The machine has no agent channel: nothing can have been frozen through it.
         }
         catch (LibvirtException)
         {
-            return false;
+            return null;
         }
         finally
         {

@@ -11,7 +11,11 @@ internal static class LibvirtFreeze
     public static async Task<IFrozenPoint> BeginAsync(
         LibvirtConnection connection, Domain domain, FreezeRequest request, CancellationToken cancellationToken)
     {
-        RunFolder.Claim(request.Folder, HostProcesses.OwnerOfQemu(request.Machine.Uuid));
+        // libvirt's own word where it gives one: what processes say of themselves, any user of this host can say.
+        var label = DomainDescription.Parse(await domain.GetXmlAsync(cancellationToken: cancellationToken)).Owner;
+        RunFolder.Claim(
+            request.Folder,
+            label is { } owner ? ((uint)owner.UserId, (uint)owner.GroupId) : HostProcesses.OwnerOfQemu(request.Machine.Uuid));
         var events = await connection.SubscribeAsync(domain.Uuid, cancellationToken);
         try
         {
@@ -36,13 +40,7 @@ internal static class LibvirtFreeze
         try
         {
             await guest.FreezeAsync(cancellationToken);
-            if (request.Quiesce == Quiesce.Require && !guest.Frozen)
-            {
-                throw EngineException.Failed(
-                    $"Machine '{request.Machine.Name}' was not backed up: {guest.Problem}, and a freeze was required.",
-                    "--quiesce auto backs it up as after a power cut");
-            }
-
+            RequireFrozen(request, guest);
             await request.Reached(RunStep.Frozen);
             cancellationToken.ThrowIfCancellationRequested();
             time = await BeginJobAsync(domain, request);
@@ -53,8 +51,19 @@ internal static class LibvirtFreeze
             await guest.ThawAsync();
         }
 
+        RequireFrozen(request, guest); // Only the thaw tells whether it lasted until then.
         await request.Reached(RunStep.Thawed);
         return time;
+    }
+
+    private static void RequireFrozen(FreezeRequest request, GuestFreeze guest)
+    {
+        if (request.Quiesce == Quiesce.Require && !guest.Frozen)
+        {
+            throw EngineException.Failed(
+                $"Machine '{request.Machine.Name}' was not backed up: {guest.Problem}, and a freeze was required.",
+                "--quiesce auto backs it up as after a power cut");
+        }
     }
 
     private static async Task<DateTimeOffset> BeginJobAsync(Domain domain, FreezeRequest request)

@@ -96,9 +96,8 @@ internal sealed class LibvirtFrozenPoint : IFrozenPoint
             await _watch.DisposeAsync();
         }
 
-        var active = await LibvirtFailures.TranslateAsync(async () =>
-            await BackupJob.IsOursAsync(_domain, RunFolder.Socket(_request.Folder), cancellationToken)
-            && await BackupJob.EndAsync(_domain, cancellationToken));
+        var active = await LibvirtFailures.TranslateAsync(() =>
+            BackupJob.EndAsync(_domain, RunFolder.Socket(_request.Folder), cancellationToken));
         _ended = true;
         return active;
     }

@@ -82,7 +82,7 @@ internal sealed class LibvirtHypervisor : IHypervisor
                 return true;
             if (!(await domain.GetStatusAsync(cancellationToken)).IsActive)
                 return true;
-            return await GuestFreeze.TryThawAsync(domain, limit, cancellationToken);
+            return await GuestFreeze.TryThawAsync(domain, limit, cancellationToken) is not null;
         }
         catch (LibvirtException)
         {
@@ -98,8 +98,7 @@ internal sealed class LibvirtHypervisor : IHypervisor
                 return;
             if (!(await domain.GetStatusAsync(cancellationToken)).IsActive)
                 return;
-            if (await BackupJob.IsOursAsync(domain, RunFolder.Socket(folder), cancellationToken))
-                await BackupJob.EndAsync(domain, cancellationToken);
+            await BackupJob.EndAsync(domain, RunFolder.Socket(folder), cancellationToken);
         });
 
     public Task<string> DefineAsync(string xml, CancellationToken cancellationToken) =>
@@ -120,20 +119,18 @@ internal sealed class LibvirtHypervisor : IHypervisor
 
     private async Task<Domain?> DomainAsync(string nameOrUuid, CancellationToken cancellationToken)
     {
-        try
-        {
-            return await _connection.GetDomainAsync(nameOrUuid, cancellationToken);
-        }
-        catch (LibvirtNotFoundException)
-        {
-            // A UUID is looked up second: a machine may be called anything.
-        }
+        // The UUID first: a machine may be called anything, also by the UUID of another.
+        if (Guid.TryParse(nameOrUuid, out var uuid)
+            && await OrNullAsync(_connection.GetDomainAsync(uuid, cancellationToken)) is { } found)
+            return found;
+        return await OrNullAsync(_connection.GetDomainAsync(nameOrUuid, cancellationToken));
+    }
 
-        if (!Guid.TryParse(nameOrUuid, out var uuid))
-            return null;
+    private static async Task<Domain?> OrNullAsync(Task<Domain> lookup)
+    {
         try
         {
-            return await _connection.GetDomainAsync(uuid, cancellationToken);
+            return await lookup;
         }
         catch (LibvirtNotFoundException)
         {

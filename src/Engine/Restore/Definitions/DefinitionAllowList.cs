@@ -36,6 +36,17 @@ public static class DefinitionAllowList
         ["audio"] = ["none", "spice"],
     };
 
+    // Elements and attributes that hold a path and nothing else: there a relative one counts too, and so does one with no slash at all.
+    private static readonly HashSet<string> PathElements = new(StringComparer.Ordinal)
+    {
+        "emulator", "loader", "nvram", "kernel", "initrd", "dtb", "table", "path", "partition",
+    };
+
+    private static readonly HashSet<string> PathAttributes = new(StringComparer.Ordinal)
+    {
+        "file", "path", "dir", "socket", "template", "rendernode", "xauth", "logFile", "startupScript",
+    };
+
     private static readonly string[] FirmwareFolders =
         ["/usr/share/OVMF/", "/usr/share/ovmf/", "/usr/share/qemu/", "/usr/share/edk2/", "/usr/share/AAVMF/", "/usr/share/seabios/"];
 
@@ -88,20 +99,27 @@ public static class DefinitionAllowList
             yield return $"emulator '{device.Value}' is not QEMU's usual program";
         if (name is "disk" && device.Attribute("device")?.Value == "lun")
             yield return "<disk device='lun'> passes host commands through";
+        if (name is "disk" && (device.Attribute("rawio")?.Value == "yes" || device.Attribute("sgio")?.Value == "unfiltered"))
+            yield return "<disk> asks for raw access to the host's devices";
     }
 
     private static IEnumerable<XElement> Everything(XElement element) => element.DescendantsAndSelf();
 
     private static IEnumerable<string> Values(XElement element)
     {
-        foreach (var attribute in element.Attributes())
+        var name = element.Name.LocalName;
+        foreach (var attribute in element.Attributes().Where(attribute => !attribute.IsNamespaceDeclaration && attribute.Value.Length > 0))
         {
-            if (attribute.Value.Contains('/', StringComparison.Ordinal) && !attribute.IsNamespaceDeclaration)
+            var isPath = PathAttributes.Contains(attribute.Name.LocalName) || (name == "source" && attribute.Name == "dev");
+            if (isPath || attribute.Value.Contains('/', StringComparison.Ordinal))
                 yield return attribute.Value;
         }
 
-        if (!element.HasElements && element.Value.TrimStart().StartsWith('/'))
-            yield return element.Value.Trim();
+        // Text beside child elements counts: who reads the content of an element as a string sees it as well.
+        var text = string.Concat(element.Nodes().OfType<XText>().Select(part => part.Value)).Trim();
+        var isRandomDevice = name == "backend" && element.Parent?.Name == "rng";
+        if (text.Length > 0 && (text[0] == '/' || PathElements.Contains(name) || isRandomDevice))
+            yield return text;
     }
 
     private static bool PathAllowed(XElement element, string value, IReadOnlySet<string> ownPaths)

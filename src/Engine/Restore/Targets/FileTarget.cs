@@ -68,7 +68,8 @@ internal abstract class FileTarget(string path) : RestoreTarget
         if (_kept || !_made)
             return;
         await CloseAsync(CancellationToken.None);
-        File.Delete(WorkPath);
+        if (File.Exists(WorkPath))
+            File.Delete(WorkPath);
     }
 
     protected abstract Task<IBlockTarget> CreateAsync(long size, CancellationToken cancellationToken);

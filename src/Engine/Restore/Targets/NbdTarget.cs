@@ -24,6 +24,8 @@ internal sealed class NbdTarget(NbdUri uri, string text) : RestoreTarget
         await using var target = await ConnectAsync(() => NbdBlockTarget.OpenAsync(uri, NbdClientOptions.Default, cancellationToken));
         if (target.Size < size)
             throw EngineException.Failed($"Export '{text}' has {target.Size} bytes; the disk has {size}.");
+        if (!target.CanFlush)
+            throw EngineException.Failed($"Export '{text}' cannot be flushed, so a restore to it could not be proved.");
     }
 
     public override async Task<IBlockTarget> OpenAsync(long size, CancellationToken cancellationToken)

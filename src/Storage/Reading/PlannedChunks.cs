@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.Buffers;
+
+namespace Tidemark.Storage;
+
+/// <summary>A chunk to read: its place in its disk, its id, and where it may lie.</summary>
+internal readonly record struct WantedChunk(long Chunk, BlobId Id, BlobLocation Location);
+
+/// <summary>Takes a chunk that was read and proven; the bytes are borrowed. Called for several chunks at once, in no order.</summary>
+internal delegate ValueTask ChunkSink(WantedChunk chunk, ReadOnlyMemory<byte> content, CancellationToken cancellationToken);
+
+/// <summary>
+/// Reads many chunks, planned by pack with neighbouring blobs read together, several reads in flight, opened in parallel.
+/// Memory: <see cref="RangesInFlight"/> ranges of <see cref="RangeTarget"/> (or one blob) and a chunk for each.
+/// </summary>
+internal sealed class PlannedChunks(RepositoryContext context, BlobReader blobs, int chunkSize)
+{
+    /// <summary>Chunks planned at once: 1 GiB at 256 KiB.</summary>
+    public const int PlanSize = 4096;
+
+    private const int RangeTarget = 4 << 20;
+    private const int RangeGap = 64 << 10; // read over rather than seek
+    private const int RangesInFlight = 8;
+
+    /// <summary>Reads all; a damaged chunk goes to <paramref name="damaged"/>, or is thrown without one.</summary>
+    public Task ReadAsync(
+        IEnumerable<WantedChunk> wanted, ChunkSink sink, Action<WantedChunk, RepositoryDamagedException>? damaged,
+        CancellationToken cancellationToken)
+    {
+        var options = new ParallelOptions { MaxDegreeOfParallelism = RangesInFlight, CancellationToken = cancellationToken };
+        return Parallel.ForEachAsync(Plan(wanted), options, (range, token) => ReadRangeAsync(range, sink, damaged, token));
+    }
+
+    private static List<List<WantedChunk>> Plan(IEnumerable<WantedChunk> wanted)
+    {
+        var ordered = wanted.OrderBy(chunk => chunk.Location.Pack?.Key, StringComparer.Ordinal).ThenBy(chunk => chunk.Location.Offset);
+        var ranges = new List<List<WantedChunk>>();
+        List<WantedChunk>? current = null;
+        foreach (var chunk in ordered)
+        {
+            if (current is null || !Continues(current, chunk.Location))
+                ranges.Add(current = []);
+            current.Add(chunk);
+        }
+
+        return ranges;
+    }
+
+    private static bool Continues(List<WantedChunk> range, BlobLocation next)
+    {
+        var (first, last) = (range[0].Location, range[^1].Location);
+        return next.IsKnown && first.Pack == next.Pack
+            && next.Offset <= last.Offset + (long)last.Length + RangeGap
+            && next.Offset + (long)next.Length - first.Offset <= RangeTarget;
+    }
+
+    private async ValueTask ReadRangeAsync(
+        List<WantedChunk> range, ChunkSink sink, Action<WantedChunk, RepositoryDamagedException>? damaged,
+        CancellationToken cancellationToken)
+    {
+        var (first, last) = (range[0].Location, range[^1].Location);
+        var length = first.IsKnown ? (int)Math.Min(last.Offset + (long)last.Length - first.Offset, StorageLimits.MaxBlob) : 0;
+        var bytes = ArrayPool<byte>.Shared.Rent(Math.Max(length, 1));
+        var chunk = ArrayPool<byte>.Shared.Rent(chunkSize);
+        try
+        {
+            var read = await TryReadAsync(first, bytes.AsMemory(0, length), cancellationToken);
+            var content = chunk.AsMemory(0, chunkSize);
+            BlobId opened = default;
+            foreach (var wanted in range)
+            {
+                if (wanted.Id != opened)
+                {
+                    opened = default;
+                    if (!await OpenAsync(wanted, first, bytes.AsMemory(0, read), content, damaged, cancellationToken))
+                        continue;
+                    opened = wanted.Id;
+                }
+
+                await sink(wanted, content, cancellationToken);
+            }
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(chunk);
+            ArrayPool<byte>.Shared.Return(bytes);
+        }
+    }
+
+    private async ValueTask<bool> OpenAsync(
+        WantedChunk wanted, BlobLocation first, ReadOnlyMemory<byte> bytes, Memory<byte> chunk,
+        Action<WantedChunk, RepositoryDamagedException>? damaged, CancellationToken cancellationToken)
+    {
+        var at = wanted.Location.IsKnown ? (long)wanted.Location.Offset - first.Offset : long.MaxValue;
+        var isRead = at <= bytes.Length && wanted.Location.Length <= bytes.Length - at;
+        if (isRead && blobs.TryOpenChunk(wanted.Id, bytes.Span.Slice((int)at, (int)wanted.Location.Length), chunk.Span))
+            return true;
+        try
+        {
+            await blobs.ReadChunkAsync(wanted.Id, wanted.Location, chunk, cancellationToken);
+            return true;
+        }
+        catch (RepositoryDamagedException failure) when (damaged is not null)
+        {
+            damaged(wanted, failure);
+            return false;
+        }
+    }
+
+    private async ValueTask<int> TryReadAsync(BlobLocation first, Memory<byte> target, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return target.IsEmpty ? 0 : await context.Store.ReadAsync(first.Pack!.Key, first.Offset, target, cancellationToken);
+        }
+        catch (ObjectMissingException)
+        {
+            return 0; // each chunk then looks for another place
+        }
+    }
+}

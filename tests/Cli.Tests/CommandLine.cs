@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.Diagnostics;
+using System.Text.Json;
+using Tidemark.Cli.Tests;
+using Tidemark.Lab;
+
+[assembly: AssemblyFixture(typeof(LabFixture))]
+
+namespace Tidemark.Cli.Tests;
+
+/// <summary>One private libvirt host for all tests.</summary>
+public sealed class LabFixture : IAsyncLifetime
+{
+    public LabHost Host { get; private set; } = null!;
+
+    public async ValueTask InitializeAsync() => Host = await LabHost.StartAsync(TestContext.Current.CancellationToken);
+
+    public ValueTask DisposeAsync() => Host.DisposeAsync();
+}
+
+/// <summary>What a run of the command came to.</summary>
+public sealed record Outcome(int ExitCode, string Output, string Errors)
+{
+    public JsonElement Json => JsonDocument.Parse(Output).RootElement;
+
+    /// <summary>Fails unless it ended with this code and its error line holds the text.</summary>
+    public void AssertRefused(int exitCode, string text)
+    {
+        Assert.True(exitCode == ExitCode, $"Exit code {ExitCode}, expected {exitCode}: {Errors}");
+        var line = Assert.Single(Errors.Split('\n'), line => line.StartsWith("error: ", StringComparison.Ordinal));
+        Assert.Contains(text, line, StringComparison.Ordinal);
+        Assert.DoesNotContain("   at ", Errors, StringComparison.Ordinal);
+    }
+
+    public Outcome AssertDone()
+    {
+        Assert.True(ExitCode == 0, $"Exit code {ExitCode}: {Errors}");
+        return this;
+    }
+}
+
+/// <summary>The real command as a child process, with folders of its own.</summary>
+public sealed class CommandLine : IDisposable
+{
+    public CommandLine(LabHost host)
+    {
+        Directory.CreateDirectory(Root);
+        Environment = new Dictionary<string, string>(StringComparer.Ordinal)
+        {
+            ["TIDEMARK_REPO"] = Repository,
+            ["TIDEMARK_KEY_FILE"] = Path.Combine(Root, "key"),
+            ["TIDEMARK_CONNECT"] = host.Uri,
+            ["TIDEMARK_STATE"] = Path.Combine(Root, "state"),
+            ["TIDEMARK_SCRATCH"] = host.CreateFolder($"c{Guid.NewGuid().ToString("n")[..6]}"),
+        };
+    }
+
+    public static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    public string Root { get; } = Path.Combine(Path.GetTempPath(), $"tc-{Guid.NewGuid().ToString("n")[..8]}");
+
+    public string Repository => Path.Combine(Root, "repository");
+
+    public Dictionary<string, string> Environment { get; }
+
+    private static string Dll =>
+        AppContext.BaseDirectory.TrimEnd('/').Replace("/tests/Cli.Tests/bin/", "/src/Cli/bin/", StringComparison.Ordinal) + "/tidemark.dll";
+
+    public async Task<Outcome> RunAsync(params string[] arguments)
+    {
+        var start = new ProcessStartInfo("dotnet", ["exec", Dll, .. arguments])
+        {
+            UseShellExecute = false,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            RedirectStandardInput = true,
+        };
+        foreach (var (name, value) in Environment)
+            start.Environment[name] = value;
+        using var process = Process.Start(start)!;
+        process.StandardInput.Close();
+        var output = process.StandardOutput.ReadToEndAsync(Token);
+        var errors = process.StandardError.ReadToEndAsync(Token);
+        await process.WaitForExitAsync(Token);
+        return new Outcome(process.ExitCode, await output, await errors);
+    }
+
+    public void Dispose() => Directory.Delete(Root, recursive: true);
+}

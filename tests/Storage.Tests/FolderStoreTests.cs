@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+namespace Tidemark.Storage.Tests;
+
+public sealed class FolderStoreTests : StoreContract, IDisposable
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("tidemark-store-").FullName;
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    [Fact]
+    public async Task Backups_ComeBackFromAnotherProcessOfTheFolder()
+    {
+        var content = Fixture.Content(new Random(1), 5 << 20);
+        await using var store = Open();
+        using var made = await Fixture.InitAsync(store);
+        var first = await Fixture.BackUpAsync(made, content);
+        await using var again = Open();
+        using var repository = await Fixture.OpenAsync(again);
+        var changed = content.ToArray();
+        changed[70_000] ^= 1;
+        var second = await Fixture.BackUpAsync(repository, changed, first, [1]);
+        await Fixture.AssertHoldsAsync(repository, first.Disk("vda"), content);
+        await Fixture.AssertHoldsAsync(repository, second.Disk("vda"), changed);
+        Assert.True((await repository.VerifyAsync(VerifyLevel.Packs, null, null, Fixture.Token)).IsSound);
+        Assert.Empty(Directory.GetFiles(Path.Combine(_folder, "tmp")));
+        var pack = Directory.GetFiles(Path.Combine(_folder, "packs"), "d-*", SearchOption.AllDirectories)[0];
+        Assert.Equal(Path.GetFileName(pack).Substring(2, 2), Path.GetFileName(Path.GetDirectoryName(pack)));
+    }
+
+    [Fact]
+    public async Task UploadOfADeadProcess_IsSweptAndALiveOneIsNot()
+    {
+        await using var store = Open();
+        await using var live = await store.StartUploadAsync(Fixture.Token);
+        await live.WriteAsync(new byte[10], Fixture.Token);
+        var tmp = Path.Combine(_folder, "tmp");
+        var dead = Path.Combine(tmp, "dead");
+        await File.WriteAllBytesAsync(dead, new byte[10], Fixture.Token);
+        foreach (var file in Directory.GetFiles(tmp))
+            File.SetLastWriteTimeUtc(file, DateTime.UtcNow.AddHours(-1));
+        await using var next = Open();
+        Assert.False(File.Exists(dead));
+        Assert.Single(Directory.GetFiles(tmp));
+        Assert.True(await live.CommitAsync("points/m/x", Fixture.Token));
+    }
+
+    [Fact]
+    public async Task FileWhereAFolderShouldBe_IsAnErrorNotAnAbsence()
+    {
+        await File.WriteAllTextAsync(Path.Combine(_folder, "points"), "x", Fixture.Token);
+        await using var store = Open();
+        await Assert.ThrowsAsync<StoreException>(() => store.PutIfAbsentAsync("points/m/x", new byte[1], Fixture.Token).AsTask());
+        Directory.CreateDirectory(Path.Combine(_folder, "config"));
+        await Assert.ThrowsAnyAsync<Exception>(() => Fixture.OpenAsync(store));
+    }
+
+    [Fact]
+    public async Task FolderThatIsAFile_IsRefusedWithAReason()
+    {
+        var path = Path.Combine(_folder, "file");
+        await File.WriteAllTextAsync(path, "x", Fixture.Token);
+        await using var store = new FolderStore(path);
+        var failure = await Assert.ThrowsAnyAsync<StoreException>(() => Fixture.InitAsync(store));
+        Assert.Contains(path, failure.Message, StringComparison.Ordinal);
+        Assert.False(failure.IsTransient);
+    }
+
+    [Fact]
+    public async Task FolderWithOtherThings_IsNotMadeARepository()
+    {
+        await File.WriteAllTextAsync(Path.Combine(_folder, "letter.txt"), "x", Fixture.Token);
+        await using var store = Open();
+        var failure = await Assert.ThrowsAsync<RepositoryExistsException>(() => Fixture.InitAsync(store));
+        Assert.Contains("letter.txt", failure.Message, StringComparison.Ordinal);
+    }
+
+    protected override IObjectStore Open() => new FolderStore(_folder);
+}
