@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
 
 namespace Tidemark.Storage;
 
-/// <summary>The three calls of a folder store that the BCL lacks: link(2), and fsync(2) of a folder.</summary>
+/// <summary>The calls of a folder store that the BCL lacks: link(2), fsync(2) of a folder, posix_fadvise(2).</summary>
 internal static partial class Posix
 {
     private const int ErrnoExists = 17; // EEXIST
     private const int OpenDirectory = 0x10000; // O_DIRECTORY on x86-64
     private const int OpenDirectoryArm = 0x4000; // O_DIRECTORY on arm64
+    private const int AdviceDontNeed = 4; // POSIX_FADV_DONTNEED
     private const int CloseOnExec = 0x80000; // O_CLOEXEC
 
     /// <summary>Gives a file a second name; false when that name exists.</summary>
@@ -35,6 +37,9 @@ internal static partial class Posix
             throw Failure("fsync", path, errno);
     }
 
+    /// <summary>Takes what a file has in the page cache out of it, where that is on the medium already. Only a hint: a failure costs nothing.</summary>
+    public static void DropCache(SafeFileHandle file) => _ = FadviseNative(file, 0, 0, AdviceDontNeed);
+
     private static IOException Failure(string call, string path, int errno) =>
         new($"{call} of '{path}' failed: {Marshal.GetPInvokeErrorMessage(errno)}.", errno);
 
@@ -46,6 +51,9 @@ internal static partial class Posix
 
     [LibraryImport("libc", EntryPoint = "fsync", SetLastError = true)]
     private static partial int FsyncNative(int descriptor);
+
+    [LibraryImport("libc", EntryPoint = "posix_fadvise64")]
+    private static partial int FadviseNative(SafeFileHandle file, long offset, long length, int advice);
 
     [LibraryImport("libc", EntryPoint = "close", SetLastError = true)]
     private static partial int CloseNative(int descriptor);
