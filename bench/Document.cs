@@ -29,8 +29,8 @@ internal static class Document
         text.AppendLine("|---|---|---|---|---|");
         foreach (var row in bench.Results.All)
         {
-            text.AppendLine($"| {row.Work} | {Number(row.Limit, row.Unit)} | {Number(row.Median, row.Unit)}{(row.IsKept ? "" : " (missed)")} "
-                + $"| {Number(row.Best, row.Unit)} | {row.Detail} |");
+            text.AppendLine($"| {row.Work} | {Number(row.Limit, row.Unit)} | {Number(row.Median, row.Unit)}"
+                + $"{(row.IsKept ? "" : " (missed)")} | {Number(row.Best, row.Unit)} | {row.Detail} |");
         }
 
         text.AppendLine();
@@ -39,7 +39,8 @@ internal static class Document
         text.AppendLine();
         text.AppendLine("The test disk: 10 GiB with an ext4 that holds about 3 GB of a `/usr` tree (`bench/usr-image`).");
         var kernel = (await File.ReadAllTextAsync("/proc/sys/kernel/osrelease", bench.Token)).Trim().Split('-')[0];
-        text.AppendLine($"The machine: {Environment.ProcessorCount} cores, Linux {kernel}, {DateTime.UtcNow:yyyy-MM-dd}; {await VersionsAsync(bench.Token)}.");
+        text.AppendLine($"The machine: {Environment.ProcessorCount} cores, Linux {kernel}, {DateTime.UtcNow:yyyy-MM-dd}; "
+            + $"{await VersionsAsync(bench.Token)}.");
         await File.WriteAllTextAsync(path, text.ToString(), bench.Token);
     }
 
