@@ -8,7 +8,8 @@ namespace Tidemark.Bench.Rows;
 
 /// <summary>
 /// How long it takes to learn what changed on a 1 TiB disk with 100 000 dirty extents, as a backup does: the bitmap is
-/// listed, and extents this small are read without asking for their allocation. Asking is measured too; there the time is QEMU's, which walks its tables.
+/// listed, and extents this small are read without asking for their allocation. Asking is measured too; there the
+/// time is QEMU's, which walks its tables.
 /// </summary>
 internal static class Extents
 {

@@ -87,7 +87,8 @@ public sealed class BackupPlannerTests
         Assert.True(CheckpointName.TryParse(Checkpoint, out var name));
         Assert.Equal("01234567", name.Value.Repository);
         Assert.Equal(Checkpoint, name.Value.ToString());
-        foreach (var other in (string[])["virtnbdbackup.0", "", "tidemark", Checkpoint + "x", Checkpoint[..^1], Checkpoint.ToUpperInvariant()])
+        string[] others = ["virtnbdbackup.0", "", "tidemark", Checkpoint + "x", Checkpoint[..^1], Checkpoint.ToUpperInvariant()];
+        foreach (var other in others)
             Assert.False(CheckpointName.TryParse(other, out _));
     }
 

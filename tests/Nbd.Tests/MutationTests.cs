@@ -4,7 +4,7 @@ using Tidemark.TestKit;
 
 namespace Tidemark.Nbd.Tests;
 
-/// <summary>A sound conversation with bytes changed, left out or cut: whatever comes, the client ends soon, with its own exceptions.</summary>
+/// <summary>A sound conversation with bytes changed, left out or cut: the client ends soon, with its own exceptions.</summary>
 public sealed class MutationTests
 {
     // Greeting, replies to three options: STRUCTURED_REPLY, SET_META_CONTEXT, GO.
