@@ -29,8 +29,8 @@ internal static class Document
         text.AppendLine("|---|---|---|---|---|");
         foreach (var row in bench.Results.All)
         {
-            text.AppendLine($"| {row.Work} | {Number(row.Limit, row.Unit)} | {Number(row.Median, row.Unit)}{(row.IsKept ? "" : " (missed)")} "
-                + $"| {Number(row.Best, row.Unit)} | {row.Detail} |");
+            text.AppendLine($"| {row.Work} | {Number(row.Limit, row.Unit)} | {Number(row.Median, row.Unit)}"
+                + $"{(row.IsKept ? "" : " (missed)")} | {Number(row.Best, row.Unit)} | {row.Detail} |");
         }
 
         text.AppendLine();
@@ -39,10 +39,11 @@ internal static class Document
         text.AppendLine();
         text.AppendLine("The test disk: 10 GiB with an ext4 that holds about 3 GB of a `/usr` tree (`bench/usr-image`).");
         var kernel = (await File.ReadAllTextAsync("/proc/sys/kernel/osrelease", bench.Token)).Trim().Split('-')[0];
-        text.AppendLine($"The machine: {Environment.ProcessorCount} cores, Linux {kernel}, {DateTime.UtcNow:yyyy-MM-dd}; {await VersionsAsync(bench.Token)}.");
+        text.AppendLine($"The machine: {Environment.ProcessorCount} cores, Linux {kernel}, {DateTime.UtcNow:yyyy-MM-dd}; "
+            + $"{await VersionsAsync(bench.Token)}.");
         var load = (await File.ReadAllTextAsync("/proc/loadavg", bench.Token)).Split(' ');
-        text.AppendLine($"Its load average at the end, over 5 and 15 minutes: {load[1]} and {load[2]}; about 2 are the bench's own. What else runs");
-        text.AppendLine("bends the ratios of wall time against the side that uses several cores.");
+        text.AppendLine($"Its load average at the end, over 5 and 15 minutes: {load[1]} and {load[2]}; about 2 are the bench's own.");
+        text.AppendLine("What else runs bends the ratios of wall time against the side that uses several cores.");
         await File.WriteAllTextAsync(path, text.ToString(), bench.Token);
     }
 

@@ -33,7 +33,8 @@ internal sealed class Results(TextWriter output)
         var wall = pairs.Select(pair => pair.Ours.Wall / pair.Theirs.Wall).Order().ToList();
         var cpu = pairs.Select(pair => pair.Ours.Cpu / pair.Theirs.Cpu).Order().ToList();
         var detail = string.Join(", ", pairs.Select(pair => $"{pair.Ours.Wall:0.0} s to {pair.Theirs.Wall:0.0} s"))
-            + $"; CPU time {Median(cpu):0.00} x ({pairs.Average(pair => pair.Ours.Cpu):0.0} s to {pairs.Average(pair => pair.Theirs.Cpu):0.0} s)";
+            + $"; CPU time {Median(cpu):0.00} x ({pairs.Average(pair => pair.Ours.Cpu):0.0} s to "
+            + $"{pairs.Average(pair => pair.Theirs.Cpu):0.0} s)";
         Add(new Result(work, limit, wall[0], Median(wall), "x", detail));
     }
 
@@ -47,8 +48,8 @@ internal sealed class Results(TextWriter output)
     public void Add(Result result)
     {
         _all.Add(result);
-        output.WriteLine($"{(result.IsKept ? "kept  " : "MISSED")} {result.Work}: {result.Median:0.00} {result.Unit} (best {result.Best:0.00}, "
-            + $"limit {result.Limit:0.00}); {result.Detail}");
+        output.WriteLine($"{(result.IsKept ? "kept  " : "MISSED")} {result.Work}: {result.Median:0.00} {result.Unit} "
+            + $"(best {result.Best:0.00}, limit {result.Limit:0.00}); {result.Detail}");
     }
 
     public void AddMemory(string work, Measured run) =>

@@ -7,8 +7,9 @@ using Tidemark.Qemu;
 namespace Tidemark.Bench.Rows;
 
 /// <summary>
-/// How long it takes to learn what changed on a 1 TiB disk with 100 000 dirty extents, as a backup does: the bitmap is listed, and extents this
-/// small are read without asking for their allocation. Asking is measured too; there the time is QEMU's, which walks its tables.
+/// How long it takes to learn what changed on a 1 TiB disk with 100 000 dirty extents, as a backup does: the bitmap is
+/// listed, and extents this small are read without asking for their allocation. Asking is measured too; there the
+/// time is QEMU's, which walks its tables.
 /// </summary>
 internal static class Extents
 {
@@ -21,7 +22,8 @@ internal static class Extents
         var cached = await bench.CachedAsync("extents.qcow2", path => MakeAsync(bench, path));
         var image = await bench.CopyAsync(cached, "extents.qcow2");
         await using var server = await QemuNbd.ServeAsync(
-            new QemuNbdOptions { Image = ImageRef.File(image, "qcow2"), SocketPath = bench.PathOf("extents.sock"), Bitmaps = [Bitmap] }, bench.Token);
+            new QemuNbdOptions { Image = ImageRef.File(image, "qcow2"), SocketPath = bench.PathOf("extents.sock"), Bitmaps = [Bitmap] },
+            bench.Token);
         var uri = NbdUri.ForUnixSocket(server.SocketPath, "").ToString();
         var runs = new List<Measured>();
         for (var run = 0; run <= bench.Runs; run++)
@@ -29,7 +31,8 @@ internal static class Extents
         bench.Results.AddTimes("100 000 dirty extents of a 1 TiB disk listed", 2, runs[1..]);
         bench.Results.AddMemory("extents, 1 TiB disk", runs.MaxBy(run => run.Memory)!);
         var asking = await ListAsync(bench, uri, "allocation");
-        bench.Results.Note($"The 100 000 extents with the allocation of each: {asking.Wall:0.0} s, of it {asking.Cpu:0.0} s CPU time of ours.");
+        bench.Results.Note(
+            $"The 100 000 extents with the allocation of each: {asking.Wall:0.0} s, of it {asking.Cpu:0.0} s CPU time of ours.");
     }
 
     private static async Task<Measured> ListAsync(Bench bench, string uri, string how)
@@ -81,7 +84,8 @@ internal static class Extents
             var piece = new byte[4096];
             piece.AsSpan().Fill(0x5a);
             var step = Size / Count >> 16 << 16;
-            await Parallel.ForAsync(0, Count, new ParallelOptions { MaxDegreeOfParallelism = 32, CancellationToken = bench.Token }, async (i, token) =>
+            var many = new ParallelOptions { MaxDegreeOfParallelism = 32, CancellationToken = bench.Token };
+            await Parallel.ForAsync(0, Count, many, async (i, token) =>
                 await target.WriteAsync(i * step, piece, token));
         }
 

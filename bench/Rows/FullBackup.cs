@@ -5,8 +5,8 @@ using Tidemark.Libvirt;
 namespace Tidemark.Bench.Rows;
 
 /// <summary>
-/// A whole backup of the test disk into a new repository, against virtnbdbackup (which neither compresses, encrypts nor deduplicates) and against
-/// restic, which gets the disk's bytes through a pipe.
+/// A whole backup of the test disk into a new repository, against virtnbdbackup (which neither compresses, encrypts nor
+/// deduplicates) and against restic, which gets the disk's bytes through a pipe.
 /// </summary>
 internal static class FullBackup
 {
@@ -24,7 +24,8 @@ internal static class FullBackup
             },
             () => CopyAsync(bench, machine));
         bench.Results.AddRatio("full backup / `virtnbdbackup -l copy`", 0.6, copies);
-        var used = Directory.EnumerateFiles(bench.PathOf("full-repo"), "*", SearchOption.AllDirectories).Sum(file => new FileInfo(file).Length);
+        var used = Directory.EnumerateFiles(bench.PathOf("full-repo"), "*", SearchOption.AllDirectories)
+            .Sum(file => new FileInfo(file).Length);
         bench.Results.Note($"Full backup: {stages.Split(": ", 2)[^1]}; the repository holds {used / 1e6:0} MB.");
         await machine.StopAsync(bench.Token);
 
@@ -63,6 +64,7 @@ internal static class FullBackup
 
     // It insists on a name and a password for such a URI; libvirt never asks for them.
     private static Task<Measured> CopyAsync(Bench bench, LabMachine machine) => bench.Command().RunAsync(
-        "virtnbdbackup", "-U", bench.Host.Uri, "--user", "none", "--password", "none", "-d", machine.Name, "-l", "copy", "-n", "-o", bench.Folder("copy"),
+        "virtnbdbackup", "-U", bench.Host.Uri, "--user", "none", "--password", "none",
+        "-d", machine.Name, "-l", "copy", "-n", "-o", bench.Folder("copy"),
         "-f", Path.Combine(bench.Folder("copy-scratch"), "socket"), "-S", bench.PathOf("copy-scratch"));
 }

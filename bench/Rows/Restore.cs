@@ -4,7 +4,7 @@ using Tidemark.Lab;
 
 namespace Tidemark.Bench.Rows;
 
-/// <summary>The test disk restored into a raw file, the read-back proof taken off, against `restic dump` of the same disk into a file.</summary>
+/// <summary>The test disk restored into a raw file, the read-back proof taken off, against `restic dump` into a file.</summary>
 internal static class Restore
 {
     public static async Task RunAsync(Bench bench)
@@ -28,7 +28,9 @@ internal static class Restore
         bench.Results.AddRatio("restore to a raw file, proof not counted / `restic dump`", 0.6, pairs);
         bench.Results.Note($"Restore with its read-back proof: {Results.Median([.. whole[1..].Order()]):0.0} s.");
         await Tool.RunAsync(
-            "cmp", [Directory.EnumerateFiles(bench.PathOf("restored")).Single(), Path.Combine(bench.PathOf("dumped"), "disk.raw")], bench.Token);
+            "cmp",
+            [Directory.EnumerateFiles(bench.PathOf("restored")).Single(), Path.Combine(bench.PathOf("dumped"), "disk.raw")],
+            bench.Token);
         Directory.Delete(bench.PathOf("restored"), recursive: true);
         Directory.Delete(bench.PathOf("dumped"), recursive: true);
         await machine.StopAsync(bench.Token);

@@ -8,8 +8,8 @@ using Tidemark.Qemu;
 namespace Tidemark.Bench.Rows;
 
 /// <summary>
-/// An incremental after 4096 scattered writes of 64 KiB: what a touched chunk costs beside a chunk of a full backup, and, with chunks of 64 KiB,
-/// what is stored beside what was written.
+/// An incremental after 4096 scattered writes of 64 KiB: what a touched chunk costs beside a chunk of a full backup, and,
+/// with chunks of 64 KiB, what is stored beside what was written.
 /// </summary>
 internal static partial class Scattered
 {
@@ -38,7 +38,11 @@ internal static partial class Scattered
             await bench.InitAsync("reference-repo");
             var full = await bench.TidemarkAsync("reference-repo", "backup", machine.Name, "--json");
             if (ReadBytes(incremental) != (long)Pieces * ChunkSize)
-                throw new InvalidOperationException($"The incremental read {ReadBytes(incremental)} bytes; the touched chunks have others.");
+            {
+                throw new InvalidOperationException(
+                    $"The incremental read {ReadBytes(incremental)} bytes; the touched chunks have {(long)Pieces * ChunkSize}.");
+            }
+
             times.Add(incremental.Wall / ReadBytes(incremental) / (full.Wall / ReadBytes(full)));
             bench.Results.Note($"Scattered, round {round}: incremental {incremental.Wall:0.00} s (CPU {incremental.Cpu:0.00}), "
                 + $"full {full.Wall:0.00} s (CPU {full.Cpu:0.00}) for {ReadBytes(full) / 1e9:0.00} GB");
@@ -53,7 +57,8 @@ internal static partial class Scattered
     private static void Add(Bench bench, string work, double limit, IEnumerable<double> values)
     {
         var sorted = values.Order().ToList();
-        bench.Results.Add(new Result(work, limit, sorted[0], Results.Median(sorted), "x", string.Join(", ", sorted.Select(value => $"{value:0.000}"))));
+        var detail = string.Join(", ", sorted.Select(value => $"{value:0.000}"));
+        bench.Results.Add(new Result(work, limit, sorted[0], Results.Median(sorted), "x", detail));
     }
 
     private static long ReadBytes(Measured run)
@@ -65,12 +70,13 @@ internal static partial class Scattered
     private static long SizeOf(string folder) =>
         Directory.EnumerateFiles(folder, "*", SearchOption.AllDirectories).Sum(file => new FileInfo(file).Length);
 
-    // The machine is off: its persistent bitmaps track these writes all the same. New contents are old ones with every byte shifted, so that
-    // they compress as the disk does and are nowhere else. Returns their compressed size.
+    // The machine is off: its persistent bitmaps track these writes all the same. New contents are old ones with every byte
+    // shifted, so that they compress as the disk does and are nowhere else. Returns their compressed size.
     private static async Task<long> ChangeAsync(Bench bench, string image, int round)
     {
         await using var server = await QemuNbd.ServeAsync(
-            new QemuNbdOptions { Image = ImageRef.File(image, "qcow2"), SocketPath = bench.PathOf("change.sock"), ReadOnly = false }, bench.Token);
+            new QemuNbdOptions { Image = ImageRef.File(image, "qcow2"), SocketPath = bench.PathOf("change.sock"), ReadOnly = false },
+            bench.Token);
         var uri = NbdUri.ForUnixSocket(server.SocketPath, "");
         await using var source = await NbdBlockSource.OpenAsync(uri, NbdClientOptions.Default, bench.Token);
         await using var target = await NbdBlockTarget.OpenAsync(uri, NbdClientOptions.Default, bench.Token);
@@ -79,7 +85,8 @@ internal static partial class Scattered
         {
             if (extent.Kind == ExtentKind.Zero)
                 continue;
-            for (var at = extent.Range.AlignOut(ChunkSize, source.Size).Offset + ChunkSize; at + ChunkSize <= extent.Range.End; at += ChunkSize)
+            var first = extent.Range.AlignOut(ChunkSize, source.Size).Offset + ChunkSize;
+            for (var at = first; at + ChunkSize <= extent.Range.End; at += ChunkSize)
                 chunks.Add(at);
         }
 

@@ -3,7 +3,7 @@ using Tidemark.Lab;
 
 namespace Tidemark.Bench.Rows;
 
-/// <summary>The price of an idle hour: the second backup of a 1 TiB thin disk on which nothing changed. And 8 TiB in the same memory.</summary>
+/// <summary>The price of an idle hour: the second backup of an unchanged 1 TiB thin disk. And 8 TiB in the same memory.</summary>
 internal static class Unchanged
 {
     private const long Mebi = 1L << 20;

@@ -19,7 +19,8 @@ root.Subcommands.Add(GuardianCommand.Create());
 var parsed = root.Parse(args);
 if (parsed.Errors.Count > 0)
 {
-    UserOutput.Error(parsed.Errors[0].Message, $"tidemark {string.Join(' ', args.TakeWhile(word => !word.StartsWith('-')).Take(1))} --help");
+    var words = args.TakeWhile(word => !word.StartsWith('-')).Take(1);
+    UserOutput.Error(parsed.Errors[0].Message, $"tidemark {string.Join(' ', words)} --help");
     return ExitCode.Usage;
 }
 

@@ -25,6 +25,8 @@ public static class Failures
             or ImageToolException or IOException or UnauthorizedAccessException or Win32Exception =>
             EngineException.Failed(failure.Message, inner: failure),
         _ => EngineException.Failed(
-            $"Something that should not happen did: {failure.GetType().Name}: {failure.Message}", "-v -v shows where; please report it", failure),
+            $"Something that should not happen did: {failure.GetType().Name}: {failure.Message}",
+            "-v -v shows where; please report it",
+            failure),
     };
 }

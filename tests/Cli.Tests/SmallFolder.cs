@@ -24,7 +24,8 @@ internal sealed class SmallFolder : IAsyncDisposable
 
     private static async Task<bool> RunAsync(string program, params string[] arguments)
     {
-        using var process = Process.Start(new ProcessStartInfo(program, arguments) { UseShellExecute = false, RedirectStandardError = true })!;
+        var start = new ProcessStartInfo(program, arguments) { UseShellExecute = false, RedirectStandardError = true };
+        using var process = Process.Start(start)!;
         await process.WaitForExitAsync(CancellationToken.None);
         return process.ExitCode == 0;
     }

@@ -51,7 +51,8 @@ public sealed class EngineLab : IAsyncDisposable
     public static IReadOnlyList<string> Command => ["dotnet", "exec", CommandDll];
 
     private static string CommandDll =>
-        AppContext.BaseDirectory.TrimEnd('/').Replace("/tests/Engine.Tests/bin/", "/src/Cli/bin/", StringComparison.Ordinal) + "/tidemark.dll";
+        AppContext.BaseDirectory.TrimEnd('/').Replace("/tests/Engine.Tests/bin/", "/src/Cli/bin/", StringComparison.Ordinal)
+        + "/tidemark.dll";
 
     public static async Task<EngineLab> CreateAsync(LabFixture fixture)
     {
@@ -123,7 +124,8 @@ public sealed class EngineLab : IAsyncDisposable
     }
 
     /// <summary>Our checkpoints that libvirt knows of a machine.</summary>
-    public static async Task<IReadOnlyList<string>> CheckpointsAsync(LabMachine machine) => await machine.Domain.ListCheckpointsAsync(Token);
+    public static async Task<IReadOnlyList<string>> CheckpointsAsync(LabMachine machine) =>
+        await machine.Domain.ListCheckpointsAsync(Token);
 
     /// <summary>Fails unless a run left nothing behind: no job, no scratch, no journal entry, one checkpoint at most.</summary>
     public async Task AssertCleanAsync(LabMachine machine, int checkpoints = 1)

@@ -6,7 +6,7 @@ using Tidemark.TestKit;
 
 namespace Tidemark.Engine.Tests;
 
-/// <summary>Every restore point of a series gives back the disks of its instant, byte for byte. Contents are compared, never maps.</summary>
+/// <summary>Every restore point of a series gives back the disks of its instant. Contents are compared, never maps.</summary>
 public sealed class ExactnessTests(LabFixture fixture)
 {
     private const int Mebi = 1 << 20;

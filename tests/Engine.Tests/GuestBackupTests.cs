@@ -48,6 +48,7 @@ public sealed class GuestBackupTests(LabFixture fixture)
         await using var lab = await EngineLab.CreateAsync(fixture);
         var machine = await LabMachine.DefineAsync(
             fixture.Host, "silent", new LabMachineOptions { AgentChannel = true }, [new LabDisk("vda", 1 << 20)], Token);
+        await machine.Domain.ResumeAsync(Token);
         var error = await Assert.ThrowsAsync<EngineException>(
             () => lab.BackUpAsync(machine, new BackupOptions { Quiesce = Quiesce.Require }));
         Assert.Contains("no agent that answers, and a freeze was required", error.Message, StringComparison.Ordinal);

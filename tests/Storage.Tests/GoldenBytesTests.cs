@@ -126,7 +126,9 @@ public sealed class GoldenBytesTests
     [InlineData("encrypted")]
     public async Task GoldenRepository_IsReadByEveryLaterProgram(string kind)
     {
-        await using var store = new FolderStore(Path.Combine(AppContext.BaseDirectory, "testdata", "v1-" + kind));
+        var folder = Directory.CreateTempSubdirectory("golden-").FullName;
+        await UnpackAsync(Path.Combine(AppContext.BaseDirectory, "testdata", $"v1-{kind}.txt"), folder);
+        await using var store = new FolderStore(folder);
         var key = kind == "none" ? Credentials.None : Credentials.FromKeyFile("tidemark-key-1 " + new string('5', 64));
         using var repository = await Repository.OpenAsync(store, key, Fixture.OptionsOf(1), Fixture.Token);
         var points = (await repository.ListPointsAsync(null, Fixture.Token)).Points;
@@ -138,6 +140,21 @@ public sealed class GoldenBytesTests
         Assert.Equal("nvram", Encoding.UTF8.GetString(await repository.ReadFileAsync(Assert.Single(points[0].Files), Fixture.Token)));
         Assert.True((await repository.VerifyAsync(VerifyLevel.Data, null, null, Fixture.Token)).IsSound);
         Assert.True((await repository.VerifyAsync(VerifyLevel.Packs, null, null, Fixture.Token)).IsSound);
+        Directory.Delete(folder, recursive: true);
+    }
+
+    // A line a file: its path and its bytes in base64.
+    private static async Task UnpackAsync(string archive, string folder)
+    {
+        await foreach (var line in File.ReadLinesAsync(archive, Fixture.Token))
+        {
+            if (line.StartsWith('#'))
+                continue;
+            var parts = line.Split(' ');
+            var file = Path.Combine(folder, parts[0]);
+            Directory.CreateDirectory(Path.GetDirectoryName(file)!);
+            await File.WriteAllBytesAsync(file, Convert.FromBase64String(parts[1]), Fixture.Token);
+        }
     }
 
     /// <summary>Five million bytes, most of them holes: two levels of nodes, compressed and raw chunks, a partial tail.</summary>

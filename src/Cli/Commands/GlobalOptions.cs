@@ -106,7 +106,7 @@ internal static class GlobalOptions
         this ParseResult result, SettingsFile settings, CancellationToken cancellationToken) =>
         RepositorySession.OpenAsync(result.RepositoryUrl(settings), result.Access(settings), cancellationToken);
 
-    /// <summary>The restore points that can be read; the others are named on standard error, so that nobody takes them for absent.</summary>
+    /// <summary>The restore points that can be read; the others are named on standard error: they are not absent.</summary>
     public static async Task<IReadOnlyList<PointInfo>> ReadablePointsAsync(
         this RepositorySession repository, CancellationToken cancellationToken)
     {

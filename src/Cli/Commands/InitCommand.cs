@@ -52,7 +52,8 @@ internal static class InitCommand
             return text + "\nIt is NOT encrypted: whoever can read it can read every disk.";
         var key = made.KeyFile is null
             ? "Keep the password safe, in a place that does not burn with this host"
-            : $"{(newKeyFile ? "A new key was written to" : "It opens with the key in")} {made.KeyFile}.\nKeep a copy of it in a place that does not burn with this host";
+            : $"{(newKeyFile ? "A new key was written to" : "It opens with the key in")} {made.KeyFile}.\n"
+                + "Keep a copy of it in a place that does not burn with this host";
         return $"{text}\n{key}: without it nothing can be restored, by anyone.";
     }
 }

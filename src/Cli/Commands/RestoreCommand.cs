@@ -28,7 +28,10 @@ internal static class RestoreCommand
 
     private static readonly Option<bool> Define = new("--define") { Description = "Define a machine from the restored disks" };
 
-    private static readonly Option<string?> Name = new("--name") { Description = "Name of the new machine: it also gets a UUID and MAC addresses of its own" };
+    private static readonly Option<string?> Name = new("--name")
+    {
+        Description = "Name of the new machine: it also gets a UUID and MAC addresses of its own",
+    };
 
     private static readonly Option<bool> Start = new("--start") { Description = "Start it, too" };
 

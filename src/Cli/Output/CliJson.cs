@@ -29,7 +29,12 @@ internal sealed record ListDocument(IReadOnlyList<PointInfo> Points);
 internal sealed record MachinesDocument(IReadOnlyList<MachineDocument> Machines);
 
 internal sealed record MachineDocument(
-    string Name, string Uuid, string Host, string State, IReadOnlyList<MachineDiskDocument> Disks, IReadOnlyList<NotProtectedInfo> NotProtected);
+    string Name,
+    string Uuid,
+    string Host,
+    string State,
+    IReadOnlyList<MachineDiskDocument> Disks,
+    IReadOnlyList<NotProtectedInfo> NotProtected);
 
 /// <summary>A disk that can be protected; <c>Tracked</c> says whether incrementals can be read from a bitmap.</summary>
 internal sealed record MachineDiskDocument(string Name, long Size, string Kind, string Format, string? Path, bool Tracked, string? Reason);

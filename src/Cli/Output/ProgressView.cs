@@ -57,7 +57,8 @@ internal sealed class ProgressView : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await _stop.CancelAsync();
-        await _painting;
+        // A terminal that went away must not turn a finished backup into a failure.
+        await _painting.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         while (_notices.TryDequeue(out var notice))
             _output.Note(notice);
         _stop.Dispose();
@@ -71,6 +72,8 @@ internal sealed class ProgressView : IAsyncDisposable
             while (!_stop.IsCancellationRequested)
             {
                 await WaitAsync(Live);
+                if (_tracks.IsEmpty)
+                    continue;
                 var grid = new Grid().AddColumns(4);
                 foreach (var (key, track) in _tracks.OrderBy(pair => pair.Key))
                 {

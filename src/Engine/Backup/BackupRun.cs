@@ -264,7 +264,9 @@ public sealed class BackupRun
 
         await ReachedAsync(RunStep.Committed);
         _context.Observer(new StagesMeasured(
-            _machine.Name, Enum.GetValues<RunStage>().ToDictionary(stage => stage.ToString(), stage => stored.Counters[stage], StringComparer.Ordinal)));
+            _machine.Name,
+            Enum.GetValues<RunStage>().ToDictionary(
+                stage => stage.ToString(), stage => stored.Counters[stage], StringComparer.Ordinal)));
         return point;
     }
 

@@ -83,7 +83,8 @@ internal sealed class Lineage
         foreach (var disk in committed.Disks)
             _newest[disk.Name] = (committed, disk);
         var present = _machine.Disks.Select(disk => disk.Name).ToHashSet(StringComparer.Ordinal);
-        var needed = _newest.Where(pair => present.Contains(pair.Key)).Select(pair => pair.Value.Disk.Checkpoint).ToHashSet(StringComparer.Ordinal);
+        var needed = _newest.Where(pair => present.Contains(pair.Key))
+            .Select(pair => pair.Value.Disk.Checkpoint).ToHashSet(StringComparer.Ordinal);
         foreach (var (name, _) in Ours())
         {
             if (!needed.Contains(name))

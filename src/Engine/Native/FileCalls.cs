@@ -20,7 +20,6 @@ internal static partial class FileCalls
     private const int AtFdCwd = -100;
     private const uint StatxType = 1;
     private const uint StatxOwner = 0x18;
-    private const int Folder = 0x10000;
     private const int CloseOnExec = 0x80000;
 
     /// <summary>Opens a block device for writing; refused while it is mounted or used by the device mapper.</summary>
@@ -100,7 +99,7 @@ internal static partial class FileCalls
     /// <exception cref="IOException">It cannot be done.</exception>
     public static void SyncFolder(string path)
     {
-        using var handle = Open(path, Folder | CloseOnExec, 0);
+        using var handle = Open(path, CloseOnExec, 0);
         if (handle.IsInvalid || Fsync(handle) != 0)
             throw Failed($"fsync of folder '{path}'");
     }

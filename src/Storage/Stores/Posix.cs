@@ -37,7 +37,7 @@ internal static partial class Posix
             throw Failure("fsync", path, errno);
     }
 
-    /// <summary>Takes what a file has in the page cache out of it, where that is on the medium already. Only a hint: a failure costs nothing.</summary>
+    /// <summary>Takes what of a file is on the medium already out of the page cache. Only a hint: a failure costs nothing.</summary>
     public static void DropCache(SafeFileHandle file) => _ = FadviseNative(file, 0, 0, AdviceDontNeed);
 
     private static IOException Failure(string call, string path, int errno) =>

@@ -30,7 +30,8 @@ internal static class HostProcesses
             if (arguments.Length == 0 || Path.GetFileName(arguments[0]) != "swtpm")
                 continue;
             var state = arguments.SelectMany(argument => argument.Split(','))
-                .FirstOrDefault(part => part.StartsWith("dir=", StringComparison.Ordinal) && part.Contains(machineUuid, StringComparison.Ordinal));
+                .Where(part => part.StartsWith("dir=", StringComparison.Ordinal))
+                .FirstOrDefault(part => part.Contains(machineUuid, StringComparison.Ordinal));
             if (state is not null)
                 return state["dir=".Length..];
         }
@@ -66,7 +67,8 @@ internal static class HostProcesses
             var words = File.ReadLines(Path.Combine(folder, "status"))
                 .FirstOrDefault(text => text.StartsWith(line, StringComparison.Ordinal))?
                 .Split((char[])['\t', ' '], StringSplitOptions.RemoveEmptyEntries);
-            return words is { Length: > 2 } && uint.TryParse(words[2], NumberStyles.None, CultureInfo.InvariantCulture, out var id) ? id : null;
+            var text = words is { Length: > 2 } ? words[2] : "";
+            return uint.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var id) ? id : null;
         }
         catch (IOException)
         {

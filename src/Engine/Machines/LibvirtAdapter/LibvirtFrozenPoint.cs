@@ -22,7 +22,12 @@ internal sealed class LibvirtFrozenPoint : IFrozenPoint
     private bool _ended;
 
     public LibvirtFrozenPoint(
-        LibvirtConnection connection, Domain domain, FreezeRequest request, GuestFreeze guest, EventSubscription events, DateTimeOffset time)
+        LibvirtConnection connection,
+        Domain domain,
+        FreezeRequest request,
+        GuestFreeze guest,
+        EventSubscription events,
+        DateTimeOffset time)
     {
         _domain = domain;
         _request = request;
