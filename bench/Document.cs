@@ -41,6 +41,9 @@ internal static class Document
         var kernel = (await File.ReadAllTextAsync("/proc/sys/kernel/osrelease", bench.Token)).Trim().Split('-')[0];
         text.AppendLine($"The machine: {Environment.ProcessorCount} cores, Linux {kernel}, {DateTime.UtcNow:yyyy-MM-dd}; "
             + $"{await VersionsAsync(bench.Token)}.");
+        var load = (await File.ReadAllTextAsync("/proc/loadavg", bench.Token)).Split(' ');
+        text.AppendLine($"Its load average at the end, over 5 and 15 minutes: {load[1]} and {load[2]}; about 2 are the bench's own.");
+        text.AppendLine("What else runs bends the ratios of wall time against the side that uses several cores.");
         await File.WriteAllTextAsync(path, text.ToString(), bench.Token);
     }
 
