@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-using System.Collections.Concurrent;
+using System.Buffers;
+using Tidemark.Blocks;
 
 namespace Tidemark.Storage;
 
@@ -19,10 +20,9 @@ internal sealed class PackWriter(
     private readonly SemaphoreSlim _gate = new(1);
     private readonly SemaphoreSlim _blocks = new(BlocksInFlight);
     private readonly SemaphoreSlim _packs = new(PacksInFlight);
-    private readonly ConcurrentBag<byte[]> _spare = [];
     private readonly List<Task> _publishing = [];
     private OpenPack? _current;
-    private byte[]? _block;
+    private IMemoryOwner<byte>? _block;
     private int _filled;
 
     /// <summary>Bytes of all packs closed or begun, contents and footers included once closed.</summary>
@@ -122,12 +122,12 @@ internal sealed class PackWriter(
             if (_block is null)
             {
                 await _blocks.WaitAsync(stop);
-                _block = _spare.TryTake(out var spare) ? spare : GC.AllocateUninitializedArray<byte>(BlockSize);
+                _block = AlignedPool.Rent(BlockSize);
                 _filled = 0;
             }
 
             var part = bytes[..Math.Min(bytes.Length, BlockSize - _filled)];
-            part.CopyTo(_block.AsMemory(_filled));
+            part.CopyTo(_block.Memory[_filled..]);
             _filled += part.Length;
             bytes = bytes[part.Length..];
             if (_filled == BlockSize)
@@ -143,9 +143,9 @@ internal sealed class PackWriter(
         _current!.Write(block, _filled, GiveBack, stop);
     }
 
-    private void GiveBack(byte[] block)
+    private void GiveBack(IMemoryOwner<byte> block)
     {
-        _spare.Add(block);
+        block.Dispose();
         _blocks.Release();
     }
 
