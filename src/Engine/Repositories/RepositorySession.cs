@@ -193,6 +193,9 @@ public sealed class RepositorySession : IAsyncDisposable
         var (store, _) = StoreOpener.Make(url, new StoreChoices(), options.SingleWriter);
         await using (store)
         {
+            // A bucket says only here, in the body of an answer, what is wrong with keys or clock.
+            if (await Repository.IsSingleWriterAsync(store, cancellationToken) is not null)
+                throw new RepositoryExistsException($"There is a repository in '{store.Description}' already.");
             using var repository = await Repository.InitAsync(store, options, new OpenOptions(), cancellationToken);
             return new NewRepository(repository.Id, options.SingleWriter);
         }

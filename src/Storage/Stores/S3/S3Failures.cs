@@ -33,8 +33,8 @@ internal static class S3Failures
             what, store, $"{Server(options)} can't be reached ({socket.Message})", true, failure, "AWS_ENDPOINT_URL is the server's address"),
         TimeoutException or OperationCanceledException => Failed(
             what, store, $"{Server(options)} sent and took nothing for {options.StallTime.TotalSeconds:0} s", true, failure),
-        AmazonClientException client when Find<HttpRequestException>(client) is null && Find<IOException>(client) is null => Failed(
-            what, store, $"no credentials were found ({client.Message.TrimEnd('.')})", false, failure,
+        AmazonClientException when Find<HttpRequestException>(failure) is null && Find<IOException>(failure) is null => Failed(
+            what, store, "no credentials were found", false, failure,
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile in ~/.aws/credentials (AWS_PROFILE)"),
         _ => Failed(what, store, $"the connection to {Server(options)} broke ({failure.GetBaseException().Message.TrimEnd('.')})", true,
             failure),
