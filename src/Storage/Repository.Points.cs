@@ -29,7 +29,7 @@ public sealed partial class Repository
         var retired = await RetiredAsync(scope, cancellationToken);
         var points = new ConcurrentBag<RestorePoint>();
         var damaged = new ConcurrentBag<RepositoryDamagedException>();
-        var options = new ParallelOptions { MaxDegreeOfParallelism = PointsAtOnce, CancellationToken = cancellationToken };
+        var options = _context.Scheduler.AtOnce(PointsAtOnce, cancellationToken);
         await Parallel.ForEachAsync(found, options, async (info, token) =>
         {
             var suffix = info.Key[ObjectNames.Points.Length..];
@@ -117,10 +117,9 @@ public sealed partial class Repository
     {
         if (_points.TryGetValue(key, out var known))
             return known;
-        var content = await _context.Store.TryReadAllAsync(key, StorageLimits.MaxSealedObject, cancellationToken);
-        if (content is null or { Length: 0 })
+        if (await _context.ReadSealedAsync(key, isEmptyNone: true, cancellationToken) is not { } found)
             return null;
-        known = new KnownPoint(ParsePoint(key, _context.Open(key, content)), Convert.ToHexStringLower(SHA256.HashData(content)));
+        known = new KnownPoint(ParsePoint(key, found.Plain), Convert.ToHexStringLower(SHA256.HashData(found.Content)));
         return _points.GetOrAdd(key, known);
     }
 

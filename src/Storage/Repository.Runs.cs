@@ -6,17 +6,23 @@ namespace Tidemark.Storage;
 public sealed partial class Repository
 {
     private string? _writeFeature;
+    private string? _singleWriter;
 
     /// <summary>Begins a backup run of a machine: announces it, checks its bases, and reads what may be reused, in this order
     /// (I6).</summary>
     /// <exception cref="BaseUnusableException">A base was deleted or is gone: plan again.</exception>
     /// <exception cref="FormatTooNewException">The repository needs something for writing that this program does not know.</exception>
+    /// <exception cref="StoreUnsuitableException">The store is for another writer only.</exception>
     public async Task<BackupRun> BeginRunAsync(MachineId machine, BackupRunOptions options, CancellationToken cancellationToken)
     {
         if (_writeFeature is not null)
             throw new FormatTooNewException(
                 $"The repository needs feature '{_writeFeature}' for writing, which this program does not know.");
-        var id = options.Id ?? RunId.New();
+        if (_singleWriter is { } only && only != Writer.ToString())
+            throw new StoreUnsuitableException(
+                $"Repository '{_context.Store.Description}' was made for a single writer, '{only}', as its store has no atomic create; "
+                + $"this host is writer '{Writer}'.");
+        var id = options.Id ?? _context.NewRun();
         var trees = options.Bases.SelectMany(point => point.Disks.Select(disk => disk.Tree).Concat(point.Files.Select(file => file.Tree)));
         var pins = trees.Where(tree => !tree.Root.IsZero).ToArray();
         var key = await AnnounceAsync("backup", machine.Value, id, pins, cancellationToken);
@@ -45,7 +51,7 @@ public sealed partial class Repository
         var pins = point.Disks.Select(disk => disk.Tree).Concat(point.Files.Select(file => file.Tree)).Where(tree => !tree.Root.IsZero);
         try
         {
-            var key = await AnnounceAsync("read", point.MachineId.Value, RunId.New(), pins, cancellationToken);
+            var key = await AnnounceAsync("read", point.MachineId.Value, _context.NewRun(), pins, cancellationToken);
             return new ReadRun(_context, point, key);
         }
         catch (StoreException failure) when (!failure.IsTransient)

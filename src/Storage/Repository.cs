@@ -12,6 +12,9 @@ public sealed record InitOptions
     /// <summary>What will open it; <see cref="Credentials.None"/> for no encryption.</summary>
     public required Credentials Credentials { get; init; }
 
+    /// <summary>The store has no atomic create: only this writer ever writes here (docs/format.md section 10a).</summary>
+    public bool SingleWriter { get; init; }
+
     /// <summary>A word for people beside the key slot.</summary>
     public string Label { get; init; } = "";
 
@@ -30,6 +33,12 @@ public sealed record OpenOptions
 
     /// <summary>The clock of heartbeats and of times shown to people.</summary>
     public TimeProvider Clock { get; init; } = TimeProvider.System;
+
+    /// <summary>Where the repository's work runs; another one only for tests.</summary>
+    internal TaskScheduler Scheduler { get; init; } = TaskScheduler.Default;
+
+    /// <summary>Makes the ids of runs; another one only for tests.</summary>
+    internal Func<RunId> NewRun { get; init; } = RunId.New;
 }
 
 /// <summary>
@@ -67,9 +76,12 @@ public sealed partial class Repository : IDisposable
         var keys = new RepositoryKeys(master, id, encrypted);
         if (encrypted)
             await PutSlotAsync(store, master, id, init, open.Clock, cancellationToken);
+        string[] features = init.SingleWriter ? [ConfigFile.SingleWriter] : [];
         var config = new ConfigDocument
         {
             Format = ConfigFile.CurrentFormat,
+            Features = new FeatureSets { Write = features, Collect = features },
+            SingleWriter = init.SingleWriter ? WriterOf(open, id).ToString() : null,
             Id = id.ToString("N"),
             Created = open.Clock.GetUtcNow(),
             Encryption = encrypted ? ConfigFile.Aes : ConfigFile.NoEncryption,
@@ -77,7 +89,7 @@ public sealed partial class Repository : IDisposable
         };
         if (!await store.PutIfAbsentAsync(ObjectNames.Config, ConfigFile.Write(config, keys), cancellationToken))
             throw new RepositoryExistsException($"Another repository was created in '{store.Description}' at the same time.");
-        return new Repository(new RepositoryContext(store, keys, WriterOf(open, id), id, open.Host, open.Clock));
+        return new Repository(ContextOf(store, keys, id, open));
     }
 
     /// <summary>Opens a repository.</summary>
@@ -102,8 +114,29 @@ public sealed partial class Repository : IDisposable
         var master = encrypted ? await FindMasterAsync(store, id, credentials, cancellationToken) : ParseMaster(config.PublicMaster);
         var keys = new RepositoryKeys(master, id, encrypted);
         ConfigFile.CheckMac(content, keys);
-        var context = new RepositoryContext(store, keys, WriterOf(open, id), id, open.Host, open.Clock);
-        return new Repository(context) { _writeFeature = config.Features.Write.Count > 0 ? config.Features.Write[0] : null };
+        return new Repository(ContextOf(store, keys, id, open))
+        {
+            _writeFeature = config.Features.Write.FirstOrDefault(name => name != ConfigFile.SingleWriter),
+            _singleWriter = config.SingleWriter,
+        };
+    }
+
+    /// <summary>Whether the repository in a store was made for a single writer, so that the store must be opened as for one; null when
+    /// there is no repository. Needs no key.</summary>
+    /// <exception cref="RepositoryDamagedException">Its config is damaged.</exception>
+    public static async Task<bool?> IsSingleWriterAsync(IObjectStore store, CancellationToken cancellationToken)
+    {
+        try
+        {
+            // One request, and one whose failure says what is wrong; the answer to a HEAD has no room for that.
+            var content = new byte[MaxConfig];
+            var read = await store.ReadAsync(ObjectNames.Config, 0, content, cancellationToken);
+            return ConfigFile.Read(content.AsSpan(0, read)).SingleWriter is not null;
+        }
+        catch (ObjectMissingException)
+        {
+            return null;
+        }
     }
 
     /// <summary>Opens a disk of a restore point for reading, unprotected from a collector: see <see cref="BeginReadAsync"/>.</summary>
@@ -124,7 +157,7 @@ public sealed partial class Repository : IDisposable
 
     /// <summary>The root that a disk's content has in this repository: equal roots, equal content (I8). Reports bytes covered.</summary>
     public Task<BlobId> RootOfAsync(IBlockSource source, int chunkLog2, IProgress<long>? progress, CancellationToken cancellationToken) =>
-        TreeHasher.RootAsync(_context.Keys, source, new TreeShape(source.Size, chunkLog2), progress, cancellationToken);
+        TreeHasher.RootAsync(_context, source, new TreeShape(source.Size, chunkLog2), progress, cancellationToken);
 
     /// <summary>Settles how a run ended; see <see cref="RunFence"/>.</summary>
     public ValueTask<RunEnd> FenceAsync(MachineId machine, RunId run, CancellationToken cancellationToken) =>
@@ -190,6 +223,9 @@ public sealed partial class Repository : IDisposable
             throw new RepositoryDamagedException(ObjectNames.Config, "a public master of 64 hex digits", $"'{hex}'");
         return Convert.FromHexString(hex);
     }
+
+    private static RepositoryContext ContextOf(IObjectStore store, RepositoryKeys keys, Guid id, OpenOptions open) =>
+        new(store, keys, WriterOf(open, id), id, open.Host, open.Clock) { Scheduler = open.Scheduler, NewRun = open.NewRun };
 
     private static WriterId WriterOf(OpenOptions open, Guid repository)
     {

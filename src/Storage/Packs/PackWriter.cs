@@ -32,7 +32,7 @@ internal sealed class PackWriter(
     public async ValueTask AppendAsync(
         StoredBlob blob, BlobId id, int plainLength, BlobKind kind, BlobCompression compression, ReadOnlyMemory<byte> sealedBytes)
     {
-        await _gate.WaitAsync(stop);
+        await _gate.EnterAsync(stop);
         try
         {
             _current ??= await StartAsync();
@@ -49,7 +49,7 @@ internal sealed class PackWriter(
         StoredBlob blob, BlobId id, BlobKind kind,
         Func<OpenPack, (ReadOnlyMemory<byte> Sealed, int PlainLength, BlobCompression Compression)> seal)
     {
-        await _gate.WaitAsync(stop);
+        await _gate.EnterAsync(stop);
         try
         {
             _current ??= await StartAsync();
@@ -65,7 +65,7 @@ internal sealed class PackWriter(
     /// <summary>Closes the pack being written and returns when every pack is durable and was reported.</summary>
     public async Task FinishAsync()
     {
-        await _gate.WaitAsync(stop);
+        await _gate.EnterAsync(stop);
         try
         {
             await CloseAsync();
@@ -82,19 +82,18 @@ internal sealed class PackWriter(
     {
         if (_current is { } current)
         {
-            await Quietly(current.Written);
+            await current.Written.Quietly();
             await current.DisposeAsync();
         }
 
         foreach (var task in _publishing)
-            await Quietly(task);
+            await task.Quietly(); // the run has failed already and says why
+        _block?.Dispose();
+        _block = null;
         _gate.Dispose();
         _blocks.Dispose();
         _packs.Dispose();
     }
-
-    // The run has failed already and says why; what its packs end with adds nothing.
-    private static async Task Quietly(Task task) => await task.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
 
     private async ValueTask AppendLockedAsync(
         StoredBlob blob, BlobId id, int plainLength, BlobKind kind, BlobCompression compression, ReadOnlyMemory<byte> bytes)
@@ -109,8 +108,16 @@ internal sealed class PackWriter(
 
     private async ValueTask<OpenPack> StartAsync()
     {
-        await _packs.WaitAsync(stop);
-        return new OpenPack(await context.Store.StartUploadAsync(stop), counters, fail);
+        await _packs.EnterAsync(stop);
+        try
+        {
+            return new OpenPack(await context.Store.StartUploadAsync(stop), context.Scheduler, counters, fail);
+        }
+        catch
+        {
+            _packs.Release();
+            throw;
+        }
     }
 
     private async ValueTask AddAsync(ReadOnlyMemory<byte> bytes)
@@ -121,7 +128,7 @@ internal sealed class PackWriter(
         {
             if (_block is null)
             {
-                await _blocks.WaitAsync(stop);
+                await _blocks.EnterAsync(stop);
                 _block = AlignedPool.Rent(BlockSize);
                 _filled = 0;
             }
@@ -157,7 +164,7 @@ internal sealed class PackWriter(
         HandOver();
         _current = null;
         _publishing.RemoveAll(task => task.IsCompletedSuccessfully);
-        _publishing.Add(Task.Run(() => PublishAsync(pack), stop));
+        _publishing.Add(context.Scheduler.Start(() => PublishAsync(pack)));
     }
 
     private byte[] SealContents(OpenPack pack)
