@@ -62,6 +62,8 @@ public sealed partial class BackupRun : IAsyncDisposable
 
     internal RepositoryKeys Keys => _context.Keys;
 
+    internal TaskScheduler Scheduler => _context.Scheduler;
+
     internal CancellationToken Stopping => _stop.Token;
 
     internal bool HasFailed => Volatile.Read(ref _failure) is not null;
@@ -212,7 +214,7 @@ public sealed partial class BackupRun : IAsyncDisposable
         if (_closed)
             return;
         _closed = true;
-        await _stop.CancelAsync();
+        _stop.Stop();
         await _pipeline.DisposeAsync();
         foreach (var disk in _disks)
             await disk.AbandonAsync();

@@ -73,7 +73,7 @@ public sealed class DiskWriter
     internal DiskWriter(BackupRun run, string name, TreeShape shape, TreeRef? origin)
     {
         (_run, _name, _shape, _origin) = (run, name, shape, origin);
-        _building = Task.Run(BuildAsync, CancellationToken.None);
+        _building = run.Scheduler.Start(BuildAsync);
     }
 
     /// <summary>Bytes of a chunk, and the least length of the buffers given to <see cref="WriteAsync"/>.</summary>
@@ -144,7 +144,7 @@ public sealed class DiskWriter
         BuiltTree tree;
         try
         {
-            tree = await _building.WaitAsync(cancellationToken);
+            tree = await _building.OrCancelled(cancellationToken);
         }
         catch (Exception) when (_run.HasFailed)
         {
@@ -168,7 +168,7 @@ public sealed class DiskWriter
     internal async Task AbandonAsync()
     {
         _steps.Writer.TryComplete();
-        await ((Task)_building).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await _building.Quietly();
     }
 
     private async ValueTask<(long Chunk, BlobId Id)> LastInheritedDataAsync(CancellationToken cancellationToken)
@@ -244,8 +244,12 @@ public sealed class DiskWriter
         {
             var stop = _run.Stopping;
             var tree = new TreeBuilder(_shape, _origin, _run.Trees, _run.Nodes, _run.Keys);
-            await foreach (var step in _steps.Reader.ReadAllAsync(stop))
-                await ApplyAsync(tree, step, stop);
+            while (await _steps.Reader.WaitToReadAsync(stop))
+            {
+                while (_steps.Reader.TryRead(out var step))
+                    await ApplyAsync(tree, step, stop);
+            }
+
             return await tree.FinishAsync(stop);
         }
         catch (Exception failure)
@@ -263,7 +267,7 @@ public sealed class DiskWriter
             return;
         }
 
-        var outcome = await job.Done.WaitAsync(stop);
+        var outcome = await job.Done;
         var length = _shape.LengthOf(step.From);
         switch (outcome.Fate)
         {
