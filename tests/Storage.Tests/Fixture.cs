@@ -104,7 +104,7 @@ internal static class Fixture
         return content;
     }
 
-    private static async Task WriteChunkAsync(DiskWriter disk, byte[] content, long chunk)
+    public static async Task WriteChunkAsync(DiskWriter disk, byte[] content, long chunk)
     {
         var buffer = MemoryPool<byte>.Shared.Rent(disk.ChunkSize);
         var offset = (int)(chunk * disk.ChunkSize);

@@ -12,4 +12,5 @@ namespace Tidemark.Storage;
 [JsonSerializable(typeof(RestorePoint))]
 [JsonSerializable(typeof(CondemnDocument))]
 [JsonSerializable(typeof(CollectedIndexDocument))]
+[JsonSerializable(typeof(QuarantineDocument))]
 internal sealed partial class FormatJson : JsonSerializerContext;

@@ -43,6 +43,20 @@ internal static class ObjectNames
         return parts[2][32] == '.' ? (new MachineId(parts[1]), run, Uri.UnescapeDataString(parts[2][33..])) : null;
     }
 
+    /// <summary>The n-th record of damage to a pack.</summary>
+    public static string QuarantineOf(string pack, int number)
+    {
+        var name = Quarantine + pack[Packs.Length..];
+        return number == 0 ? name : string.Create(CultureInfo.InvariantCulture, $"{name}.{number}");
+    }
+
+    /// <summary>The pack a record of damage is about.</summary>
+    public static string PackOfQuarantine(string key)
+    {
+        var dot = key.LastIndexOf('.');
+        return Packs + (dot < 0 ? key[Quarantine.Length..] : key[Quarantine.Length..dot]);
+    }
+
     private static string Escape(string disk)
     {
         var text = new System.Text.StringBuilder();

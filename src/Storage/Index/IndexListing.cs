@@ -14,11 +14,15 @@ internal sealed record IndexListing(IReadOnlyList<string> Segments, IReadOnlySet
     /// <summary>About how many entries the segments hold.</summary>
     public long EstimatedEntries { get; init; }
 
+    /// <summary>The records under bad/; their packs are among the excluded ones.</summary>
+    public IReadOnlyList<string> Quarantined { get; init; } = [];
+
     /// <exception cref="FormatTooNewException">The repository got a feature for writing that this program does not know.</exception>
     public static async Task<IndexListing> ReadAsync(RepositoryContext context, bool forWriting, CancellationToken cancellationToken)
     {
         var store = context.Store;
         var excluded = new HashSet<string>(StringComparer.Ordinal);
+        var quarantined = new List<string>();
         var records = new HashSet<string>(StringComparer.Ordinal);
         await foreach (var info in store.ListAsync(ObjectNames.Collector, cancellationToken))
             records.Add(info.Key);
@@ -27,7 +31,10 @@ internal sealed record IndexListing(IReadOnlyList<string> Segments, IReadOnlySet
             CheckFeatures(records);
             await ReadCondemnedAsync(context, records, excluded, cancellationToken);
             await foreach (var info in store.ListAsync(ObjectNames.Quarantine, cancellationToken))
-                excluded.Add(ObjectNames.Packs + info.Key[ObjectNames.Quarantine.Length..]);
+            {
+                quarantined.Add(info.Key);
+                excluded.Add(ObjectNames.PackOfQuarantine(info.Key));
+            }
         }
 
         var collected = await ReadCollectedAsync(context, records, cancellationToken);
@@ -46,7 +53,7 @@ internal sealed record IndexListing(IReadOnlyList<string> Segments, IReadOnlySet
             key => ObjectNames.RunOfSegment(key) is { } run && committed.Contains(run) && !superseded.Contains(key));
         string[] segments = [.. collected.Segments, .. counting];
         var size = segments.Sum(key => listed.GetValueOrDefault(key));
-        return new IndexListing(segments, excluded, superseded) { EstimatedEntries = size / BytesPerEntry };
+        return new IndexListing(segments, excluded, superseded) { EstimatedEntries = size / BytesPerEntry, Quarantined = quarantined };
     }
 
     private static void CheckFeatures(HashSet<string> records)
