@@ -29,7 +29,7 @@ public sealed partial class Repository
         var retired = await RetiredAsync(scope, cancellationToken);
         var points = new ConcurrentBag<RestorePoint>();
         var damaged = new ConcurrentBag<RepositoryDamagedException>();
-        var options = new ParallelOptions { MaxDegreeOfParallelism = PointsAtOnce, CancellationToken = cancellationToken };
+        var options = _context.Scheduler.AtOnce(PointsAtOnce, cancellationToken);
         await Parallel.ForEachAsync(found, options, async (info, token) =>
         {
             var suffix = info.Key[ObjectNames.Points.Length..];

@@ -18,7 +18,7 @@ public sealed partial class Repository
         if (_writeFeature is not null)
             throw new FormatTooNewException(
                 $"The repository needs feature '{_writeFeature}' for writing, which this program does not know.");
-        var id = options.Id ?? RunId.New();
+        var id = options.Id ?? _context.NewRun();
         var trees = options.Bases.SelectMany(point => point.Disks.Select(disk => disk.Tree).Concat(point.Files.Select(file => file.Tree)));
         var pins = trees.Where(tree => !tree.Root.IsZero).ToArray();
         var key = await AnnounceAsync("backup", machine.Value, id, pins, cancellationToken);
@@ -47,7 +47,7 @@ public sealed partial class Repository
         var pins = point.Disks.Select(disk => disk.Tree).Concat(point.Files.Select(file => file.Tree)).Where(tree => !tree.Root.IsZero);
         try
         {
-            var key = await AnnounceAsync("read", point.MachineId.Value, RunId.New(), pins, cancellationToken);
+            var key = await AnnounceAsync("read", point.MachineId.Value, _context.NewRun(), pins, cancellationToken);
             return new ReadRun(_context, point, key);
         }
         catch (StoreException failure) when (!failure.IsTransient)

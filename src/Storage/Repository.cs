@@ -30,6 +30,12 @@ public sealed record OpenOptions
 
     /// <summary>The clock of heartbeats and of times shown to people.</summary>
     public TimeProvider Clock { get; init; } = TimeProvider.System;
+
+    /// <summary>Where the repository's work runs; another one only for tests.</summary>
+    internal TaskScheduler Scheduler { get; init; } = TaskScheduler.Default;
+
+    /// <summary>Makes the ids of runs; another one only for tests.</summary>
+    internal Func<RunId> NewRun { get; init; } = RunId.New;
 }
 
 /// <summary>
@@ -79,7 +85,7 @@ public sealed partial class Repository : IDisposable
         };
         if (!await store.PutIfAbsentAsync(ObjectNames.Config, ConfigFile.Write(config, keys), cancellationToken))
             throw new RepositoryExistsException($"Another repository was created in '{store.Description}' at the same time.");
-        return new Repository(new RepositoryContext(store, keys, WriterOf(open, id), id, open.Host, open.Clock));
+        return new Repository(ContextOf(store, keys, id, open));
     }
 
     /// <summary>Opens a repository.</summary>
@@ -105,7 +111,7 @@ public sealed partial class Repository : IDisposable
             ? RepositoryKeys.Of(await FindSecretAsync(store, id, credentials, cancellationToken), id)
             : new RepositoryKeys(ParseMaster(config.PublicMaster), id, encrypted: false);
         ConfigFile.CheckMac(content, keys);
-        var context = new RepositoryContext(store, keys, WriterOf(open, id), id, open.Host, open.Clock);
+        var context = ContextOf(store, keys, id, open);
         return new Repository(context) { _writeFeature = config.Features.Write.Count > 0 ? config.Features.Write[0] : null };
     }
 
@@ -127,7 +133,7 @@ public sealed partial class Repository : IDisposable
 
     /// <summary>The root that a disk's content has in this repository: equal roots, equal content (I8). Reports bytes covered.</summary>
     public Task<BlobId> RootOfAsync(IBlockSource source, int chunkLog2, IProgress<long>? progress, CancellationToken cancellationToken) =>
-        TreeHasher.RootAsync(_context.Keys, source, new TreeShape(source.Size, chunkLog2), progress, cancellationToken);
+        TreeHasher.RootAsync(_context, source, new TreeShape(source.Size, chunkLog2), progress, cancellationToken);
 
     /// <summary>Settles how a run ended; see <see cref="RunFence"/>.</summary>
     public ValueTask<RunEnd> FenceAsync(MachineId machine, RunId run, CancellationToken cancellationToken) =>
@@ -210,6 +216,9 @@ public sealed partial class Repository : IDisposable
             throw new RepositoryDamagedException(ObjectNames.Config, "a public master of 64 hex digits", $"'{hex}'");
         return Convert.FromHexString(hex);
     }
+
+    private static RepositoryContext ContextOf(IObjectStore store, RepositoryKeys keys, Guid id, OpenOptions open) =>
+        new(store, keys, WriterOf(open, id), id, open.Host, open.Clock) { Scheduler = open.Scheduler, NewRun = open.NewRun };
 
     private static WriterId WriterOf(OpenOptions open, Guid repository)
     {

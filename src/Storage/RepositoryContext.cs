@@ -7,10 +7,16 @@ internal sealed record RepositoryContext(
 {
     public ZstdPool Codecs { get; } = new();
 
+    /// <summary>Where all work of this repository runs.</summary>
+    public TaskScheduler Scheduler { get; init; } = TaskScheduler.Default;
+
+    /// <summary>Makes the ids of runs that are given none.</summary>
+    public Func<RunId> NewRun { get; init; } = RunId.New;
+
     public NodeCache Nodes { get; } = new();
 
     /// <summary>The same repository with nothing cached; disposed on its own.</summary>
-    public RepositoryContext Fresh() => new(Store, Keys, Writer, Id, Host, Clock);
+    public RepositoryContext Fresh() => new(Store, Keys, Writer, Id, Host, Clock) { Scheduler = Scheduler, NewRun = NewRun };
 
     /// <summary>A sealed object's plain bytes, or null when there is none.</summary>
     public async ValueTask<byte[]?> ReadSealedAsync(string key, CancellationToken cancellationToken)

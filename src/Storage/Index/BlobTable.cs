@@ -12,7 +12,7 @@ namespace Tidemark.Storage;
 /// </summary>
 internal sealed unsafe class BlobTable : IDisposable
 {
-    private const int FirstCapacity = 1 << 12;
+    private const int FirstCapacity = 1 << 10;
     private const int MemoryCapacity = 1 << 18; // 14 MiB; larger tables are mapped
     private const int MaxProbes = 256; // ids forged to collide lose their place, nothing else
     private Slot[]? _memory;

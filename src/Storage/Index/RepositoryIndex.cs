@@ -21,8 +21,8 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
     public Task EnsureLoadedAsync(CancellationToken cancellationToken)
     {
         lock (_gate)
-            _loading ??= Task.Run(() => LoadAsync(CancellationToken.None), CancellationToken.None);
-        return _loading.IsCompleted ? _loading : _loading.WaitAsync(cancellationToken);
+            _loading ??= context.Scheduler.Start(() => LoadAsync(CancellationToken.None));
+        return _loading.IsCompleted ? _loading : _loading.OrCancelled(cancellationToken);
     }
 
     /// <summary>A copy of a blob and its pack, after <paramref name="skip"/> others, or null when there are no more.</summary>
@@ -100,7 +100,7 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
     {
         lock (_gate)
             _table.Reserve(listing.EstimatedEntries);
-        var options = new ParallelOptions { MaxDegreeOfParallelism = LoadsAtOnce, CancellationToken = cancellationToken };
+        var options = context.Scheduler.AtOnce(LoadsAtOnce, cancellationToken);
         await Parallel.ForEachAsync(listing.Segments, options, async (key, token) =>
         {
             try

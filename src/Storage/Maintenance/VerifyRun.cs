@@ -129,7 +129,7 @@ internal sealed class VerifyRun : IDisposable
 
     private async Task HashPacksAsync(Dictionary<string, long> packs, CancellationToken cancellationToken)
     {
-        var options = new ParallelOptions { MaxDegreeOfParallelism = Environment.ProcessorCount, CancellationToken = cancellationToken };
+        var options = _context.Scheduler.AtOnce(Environment.ProcessorCount, cancellationToken);
         await Parallel.ForEachAsync(packs.Keys.Where(key => !_damage.ContainsKey(key)).ToArray(), options, async (key, token) =>
         {
             try

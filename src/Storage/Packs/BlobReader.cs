@@ -103,7 +103,7 @@ internal sealed class BlobReader(RepositoryContext context) : IDisposable
     {
         lock (_gate)
             _index = _index is null or { IsFaulted: true } ? LoadAsync() : _index;
-        return _index.WaitAsync(cancellationToken);
+        return _index.OrCancelled(cancellationToken);
     }
 
     private async Task<RepositoryIndex> LoadAsync()

@@ -7,7 +7,8 @@ namespace Tidemark.Storage;
 /// A pack being written: bytes are gathered into blocks, each hashed and written in order by a chain of tasks while the next one fills;
 /// closing it adds contents and footer, and publishes it under the hash. Used by <see cref="PackWriter"/> under its gate.
 /// </summary>
-internal sealed class OpenPack(IObjectUpload upload, RunCounters counters, Action<Exception> fail) : IAsyncDisposable
+internal sealed class OpenPack(
+    IObjectUpload upload, TaskScheduler scheduler, RunCounters counters, Action<Exception> fail) : IAsyncDisposable
 {
     private readonly IncrementalHash _hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
     private volatile PackName? _name;
@@ -28,28 +29,26 @@ internal sealed class OpenPack(IObjectUpload upload, RunCounters counters, Actio
     public void Write(byte[] block, int length, Action<byte[]> done, CancellationToken cancellationToken)
     {
         var before = Written;
-        Written = Task.Run(
-            async () =>
+        Written = scheduler.Start(async () =>
+        {
+            try
             {
-                try
-                {
-                    await before;
-                    using (counters.Measure(RunStage.PackHash))
-                        _hash.AppendData(block, 0, length);
-                    using (counters.Measure(RunStage.Write))
-                        await upload.WriteAsync(block.AsMemory(0, length), cancellationToken);
-                }
-                catch (Exception failure)
-                {
-                    fail(failure);
-                    throw;
-                }
-                finally
-                {
-                    done(block);
-                }
-            },
-            cancellationToken);
+                await before;
+                using (counters.Measure(RunStage.PackHash))
+                    _hash.AppendData(block, 0, length);
+                using (counters.Measure(RunStage.Write))
+                    await upload.WriteAsync(block.AsMemory(0, length), cancellationToken);
+            }
+            catch (Exception failure)
+            {
+                fail(failure);
+                throw;
+            }
+            finally
+            {
+                done(block);
+            }
+        });
     }
 
     /// <summary>Waits for the blocks and publishes the pack, durably.</summary>

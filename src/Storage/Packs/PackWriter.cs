@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+using System.Buffers;
 using System.Collections.Concurrent;
 
 namespace Tidemark.Storage;
@@ -32,7 +33,7 @@ internal sealed class PackWriter(
     public async ValueTask AppendAsync(
         StoredBlob blob, BlobId id, int plainLength, BlobKind kind, BlobCompression compression, ReadOnlyMemory<byte> sealedBytes)
     {
-        await _gate.WaitAsync(stop);
+        await _gate.EnterAsync(stop);
         try
         {
             _current ??= await StartAsync();
@@ -49,7 +50,7 @@ internal sealed class PackWriter(
         StoredBlob blob, BlobId id, BlobKind kind,
         Func<OpenPack, (ReadOnlyMemory<byte> Sealed, int PlainLength, BlobCompression Compression)> seal)
     {
-        await _gate.WaitAsync(stop);
+        await _gate.EnterAsync(stop);
         try
         {
             _current ??= await StartAsync();
@@ -65,7 +66,7 @@ internal sealed class PackWriter(
     /// <summary>Closes the pack being written and returns when every pack is durable and was reported.</summary>
     public async Task FinishAsync()
     {
-        await _gate.WaitAsync(stop);
+        await _gate.EnterAsync(stop);
         try
         {
             await CloseAsync();
@@ -82,19 +83,21 @@ internal sealed class PackWriter(
     {
         if (_current is { } current)
         {
-            await Quietly(current.Written);
+            await current.Written.Quietly();
             await current.DisposeAsync();
         }
 
         foreach (var task in _publishing)
-            await Quietly(task);
+            await task.Quietly(); // the run has failed already and says why
+        if (_block is not null)
+            ArrayPool<byte>.Shared.Return(_block);
+        _block = null;
+        while (_spare.TryTake(out var spare))
+            ArrayPool<byte>.Shared.Return(spare);
         _gate.Dispose();
         _blocks.Dispose();
         _packs.Dispose();
     }
-
-    // The run has failed already and says why; what its packs end with adds nothing.
-    private static async Task Quietly(Task task) => await task.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
 
     private async ValueTask AppendLockedAsync(
         StoredBlob blob, BlobId id, int plainLength, BlobKind kind, BlobCompression compression, ReadOnlyMemory<byte> bytes)
@@ -109,8 +112,16 @@ internal sealed class PackWriter(
 
     private async ValueTask<OpenPack> StartAsync()
     {
-        await _packs.WaitAsync(stop);
-        return new OpenPack(await context.Store.StartUploadAsync(stop), counters, fail);
+        await _packs.EnterAsync(stop);
+        try
+        {
+            return new OpenPack(await context.Store.StartUploadAsync(stop), context.Scheduler, counters, fail);
+        }
+        catch
+        {
+            _packs.Release();
+            throw;
+        }
     }
 
     private async ValueTask AddAsync(ReadOnlyMemory<byte> bytes)
@@ -121,8 +132,8 @@ internal sealed class PackWriter(
         {
             if (_block is null)
             {
-                await _blocks.WaitAsync(stop);
-                _block = _spare.TryTake(out var spare) ? spare : GC.AllocateUninitializedArray<byte>(BlockSize);
+                await _blocks.EnterAsync(stop);
+                _block = _spare.TryTake(out var spare) ? spare : ArrayPool<byte>.Shared.Rent(BlockSize);
                 _filled = 0;
             }
 
@@ -157,7 +168,7 @@ internal sealed class PackWriter(
         HandOver();
         _current = null;
         _publishing.RemoveAll(task => task.IsCompletedSuccessfully);
-        _publishing.Add(Task.Run(() => PublishAsync(pack), stop));
+        _publishing.Add(context.Scheduler.Start(() => PublishAsync(pack)));
     }
 
     private byte[] SealContents(OpenPack pack)

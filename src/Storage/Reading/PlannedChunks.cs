@@ -27,7 +27,7 @@ internal sealed class PlannedChunks(RepositoryContext context, BlobReader blobs,
         IEnumerable<WantedChunk> wanted, ChunkSink sink, Action<WantedChunk, RepositoryDamagedException>? damaged,
         CancellationToken cancellationToken)
     {
-        var options = new ParallelOptions { MaxDegreeOfParallelism = RangesInFlight, CancellationToken = cancellationToken };
+        var options = context.Scheduler.AtOnce(RangesInFlight, cancellationToken);
         return Parallel.ForEachAsync(Plan(wanted), options, (range, token) => ReadRangeAsync(range, sink, damaged, token));
     }
 

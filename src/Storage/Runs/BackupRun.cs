@@ -64,6 +64,8 @@ public sealed partial class BackupRun : IAsyncDisposable
 
     internal RepositoryKeys Keys => _context.Keys;
 
+    internal TaskScheduler Scheduler => _context.Scheduler;
+
     internal CancellationToken Stopping => _stop.Token;
 
     internal bool HasFailed => Volatile.Read(ref _failure) is not null;
@@ -173,13 +175,11 @@ public sealed partial class BackupRun : IAsyncDisposable
     internal Task<HurtTree> FindHurtAsync(TreeRef? origin) =>
         origin is null || _start.Listing.Quarantined.Count == 0
             ? Task.FromResult(HurtTree.None)
-            : Task.Run(
-                async () =>
-                {
-                    var lost = await _lost.Value;
-                    return lost.IsEmpty ? HurtTree.None : await HurtTree.FindAsync(origin, lost, _blobs, Nodes, _stop.Token);
-                },
-                _stop.Token);
+            : Scheduler.Start(async () =>
+            {
+                var lost = await _lost.Value;
+                return lost.IsEmpty ? HurtTree.None : await HurtTree.FindAsync(origin, lost, _blobs, Nodes, _stop.Token);
+            });
 
     /// <summary>Keeps the first failure and stops everything that runs.</summary>
     internal void Fail(Exception failure)
@@ -240,7 +240,7 @@ public sealed partial class BackupRun : IAsyncDisposable
         if (_closed)
             return;
         _closed = true;
-        await _stop.CancelAsync();
+        _stop.Stop();
         await _pipeline.DisposeAsync();
         foreach (var disk in _disks)
             await disk.AbandonAsync();

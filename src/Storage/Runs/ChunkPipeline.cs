@@ -24,10 +24,23 @@ internal sealed class ChunkPipeline : IAsyncDisposable
         Action<Exception> fail, CancellationToken stop)
     {
         (_context, _known, _packs, _options, _counters, _fail, _stop) = (context, known, packs, options, counters, fail, stop);
-        _workers = [.. Enumerable.Range(0, Math.Max(1, options.Workers)).Select(_ => Task.Run(WorkAsync, CancellationToken.None))];
+        _workers = [.. Enumerable.Range(0, Math.Max(1, options.Workers)).Select(_ => context.Scheduler.Start(WorkAsync))];
     }
 
-    public ValueTask AddAsync(ChunkJob job, CancellationToken cancellationToken) => _jobs.Writer.WriteAsync(job, cancellationToken);
+    /// <summary>Queues a job; one that could not be queued is cancelled, so that every job comes to an end.</summary>
+    public async ValueTask AddAsync(ChunkJob job, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await _jobs.Writer.WriteAsync(job, cancellationToken);
+        }
+        catch
+        {
+            job.Cancel();
+            job.Buffer.Dispose();
+            throw;
+        }
+    }
 
     /// <summary>Returns when every job was processed; none may be added afterwards.</summary>
     public async Task FinishAsync()
@@ -42,23 +55,32 @@ internal sealed class ChunkPipeline : IAsyncDisposable
     {
         using var compressor = new ChunkCompressor(_options.CompressionLevel, _options.CheckAll, _counters);
         var sealedBytes = Array.Empty<byte>();
-        await foreach (var job in _jobs.Reader.ReadAllAsync(CancellationToken.None))
+        while (await _jobs.Reader.WaitToReadAsync(CancellationToken.None))
         {
-            using var buffer = job.Buffer;
-            try
-            {
-                _stop.ThrowIfCancellationRequested();
-                if (sealedBytes.Length < job.ChunkSize + BlobSealer.Overhead)
-                    sealedBytes = GC.AllocateUninitializedArray<byte>(job.ChunkSize + BlobSealer.Overhead);
-                job.Complete(await ProcessAsync(job, compressor, sealedBytes));
-            }
-            catch (Exception failure)
-            {
-                // The failure first: whoever waits for the job then finds the reason.
-                _fail(failure);
-                job.Cancel();
-            }
+            while (_jobs.Reader.TryRead(out var job))
+                sealedBytes = await WorkAsync(job, compressor, sealedBytes);
         }
+    }
+
+    // Returns the buffer for sealed bytes, grown if the job needed it.
+    private async ValueTask<byte[]> WorkAsync(ChunkJob job, ChunkCompressor compressor, byte[] sealedBytes)
+    {
+        using var buffer = job.Buffer;
+        try
+        {
+            _stop.ThrowIfCancellationRequested();
+            if (sealedBytes.Length < job.ChunkSize + BlobSealer.Overhead)
+                sealedBytes = GC.AllocateUninitializedArray<byte>(job.ChunkSize + BlobSealer.Overhead);
+            job.Complete(await ProcessAsync(job, compressor, sealedBytes));
+        }
+        catch (Exception failure)
+        {
+            // The failure first: whoever waits for the job then finds the reason.
+            _fail(failure);
+            job.Cancel();
+        }
+
+        return sealedBytes;
     }
 
     private async ValueTask<ChunkOutcome> ProcessAsync(ChunkJob job, ChunkCompressor compressor, byte[] sealedBytes)

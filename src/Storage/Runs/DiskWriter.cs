@@ -80,7 +80,7 @@ public sealed class DiskWriter
     {
         (_run, _name, _shape, _origin) = (run, name, shape, origin);
         _hurt = run.FindHurtAsync(origin);
-        _building = Task.Run(BuildAsync, CancellationToken.None);
+        _building = run.Scheduler.Start(BuildAsync);
     }
 
     /// <summary>Bytes of a chunk, and the least length of the buffers given to <see cref="WriteAsync"/>.</summary>
@@ -107,7 +107,7 @@ public sealed class DiskWriter
             CheckOrder(chunk, chunk + 1);
             ArgumentOutOfRangeException.ThrowIfLessThan(buffer.Memory.Length, ChunkSize, nameof(buffer));
             Advance(chunk, chunk + 1);
-            var hurt = await _hurt.WaitAsync(cancellationToken);
+            var hurt = await _hurt.OrCancelled(cancellationToken);
             var inherited = hurt.IsUnreadable(chunk) ? default : await OriginIdAsync(chunk, cancellationToken);
             var job = new ChunkJob(buffer, _shape.LengthOf(chunk), ChunkSize, inherited, !inherited.IsZero, hurt.IsHurt(chunk));
             await _run.GuardAsync(_steps.Writer.WriteAsync(new Step(chunk, chunk + 1, job), cancellationToken));
@@ -136,7 +136,7 @@ public sealed class DiskWriter
     /// </summary>
     public async ValueTask<IReadOnlyList<ByteRange>> FindHurtAsync(CancellationToken cancellationToken)
     {
-        var hurt = await _run.GuardAsync(_hurt.WaitAsync(cancellationToken));
+        var hurt = await _run.GuardAsync(_hurt.OrCancelled(cancellationToken));
         return [.. hurt.Chunks.Where(range => range.From < ChunkCount).Select(range => ByteRange.FromBounds(
             range.From << _shape.ChunkLog2, Math.Min(Math.Min(range.To, ChunkCount) << _shape.ChunkLog2, Size)))];
     }
@@ -167,7 +167,7 @@ public sealed class DiskWriter
         BuiltTree tree;
         try
         {
-            tree = await _building.WaitAsync(cancellationToken);
+            tree = await _building.OrCancelled(cancellationToken);
         }
         catch (Exception) when (_run.HasFailed)
         {
@@ -192,8 +192,8 @@ public sealed class DiskWriter
     internal async Task AbandonAsync()
     {
         _steps.Writer.TryComplete();
-        await ((Task)_building).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        await ((Task)_hurt).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await _building.Quietly();
+        await _hurt.Quietly();
     }
 
     private async ValueTask<(long Chunk, BlobId Id)> LastInheritedDataAsync(CancellationToken cancellationToken)
@@ -214,7 +214,7 @@ public sealed class DiskWriter
     // I21: what is not written below a node that can't be read would come out as zero.
     private async ValueTask CheckLostWrittenAsync(CancellationToken cancellationToken)
     {
-        var hurt = await _run.GuardAsync(_hurt.WaitAsync(cancellationToken));
+        var hurt = await _run.GuardAsync(_hurt.OrCancelled(cancellationToken));
         foreach (var (from, to) in hurt.Unreadable.Where(range => range.From < ChunkCount))
         {
             var end = Math.Min(to, Math.Min(ChunkCount, _origin!.Shape.ChunkCount));
@@ -281,9 +281,13 @@ public sealed class DiskWriter
         try
         {
             var stop = _run.Stopping;
-            var tree = new TreeBuilder(_shape, _origin, _run.Trees, _run.Nodes, _run.Keys, await _hurt.WaitAsync(stop));
-            await foreach (var step in _steps.Reader.ReadAllAsync(stop))
-                await ApplyAsync(tree, step, stop);
+            var tree = new TreeBuilder(_shape, _origin, _run.Trees, _run.Nodes, _run.Keys, await _hurt.OrCancelled(stop));
+            while (await _steps.Reader.WaitToReadAsync(stop))
+            {
+                while (_steps.Reader.TryRead(out var step))
+                    await ApplyAsync(tree, step, stop);
+            }
+
             return await tree.FinishAsync(stop);
         }
         catch (Exception failure)
@@ -301,7 +305,7 @@ public sealed class DiskWriter
             return;
         }
 
-        var outcome = await job.Done.WaitAsync(stop);
+        var outcome = await job.Done;
         var length = _shape.LengthOf(step.From);
         switch (outcome.Fate)
         {

@@ -14,12 +14,12 @@ internal sealed class Heartbeat : IAsyncDisposable
     private readonly Task _beating;
 
     public Heartbeat(RepositoryContext context, string runKey) =>
-        _beating = Task.Run(() => BeatAsync(context, runKey), CancellationToken.None);
+        _beating = context.Scheduler.Start(() => BeatAsync(context, runKey));
 
     public async ValueTask DisposeAsync()
     {
-        await _stop.CancelAsync();
-        await _beating.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        _stop.Stop();
+        await _beating.Quietly();
         _stop.Dispose();
     }
 

@@ -34,7 +34,7 @@ internal sealed class NodeWriter(
     /// <summary>Stores the nodes at the head of the queue that lack nothing any more.</summary>
     public async Task StoreReadyAsync(CancellationToken cancellationToken)
     {
-        await _storing.WaitAsync(cancellationToken);
+        await _storing.EnterAsync(cancellationToken);
         try
         {
             while (TakeReady() is { } ready)

@@ -21,7 +21,7 @@ internal sealed class SegmentWriter(RepositoryContext context, RunId run) : IDis
 
     public async Task AddAsync(OpenPack pack, CancellationToken cancellationToken)
     {
-        await _gate.WaitAsync(cancellationToken);
+        await _gate.EnterAsync(cancellationToken);
         try
         {
             if (_entries.Count + pack.Entries.Count > StorageLimits.SegmentMaxEntries)
@@ -40,7 +40,7 @@ internal sealed class SegmentWriter(RepositoryContext context, RunId run) : IDis
 
     public async Task FinishAsync(CancellationToken cancellationToken)
     {
-        await _gate.WaitAsync(cancellationToken);
+        await _gate.EnterAsync(cancellationToken);
         try
         {
             await WriteAsync(cancellationToken);

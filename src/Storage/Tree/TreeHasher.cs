@@ -12,20 +12,23 @@ namespace Tidemark.Storage;
 internal static class TreeHasher
 {
     public static async Task<BlobId> RootAsync(
-        RepositoryKeys keys, IBlockSource source, TreeShape shape, IProgress<long>? progress, CancellationToken cancellationToken)
+        RepositoryContext context, IBlockSource source, TreeShape shape, IProgress<long>? progress, CancellationToken cancellationToken)
     {
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         var pending = Channel.CreateBounded<(long Chunk, Task<BlobId> Id)>(2 * Environment.ProcessorCount);
-        var reading = Task.Run(() => StartReadsAsync(keys, source, shape, pending.Writer, stop.Token), CancellationToken.None);
+        var reading = context.Scheduler.Start(() => StartReadsAsync(context, source, shape, pending.Writer, stop.Token));
         try
         {
-            var builder = new TreeBuilder(shape, null, null, null, keys);
-            await foreach (var (chunk, hashing) in pending.Reader.ReadAllAsync(stop.Token))
+            var builder = new TreeBuilder(shape, null, null, null, context.Keys);
+            while (await pending.Reader.WaitToReadAsync(stop.Token))
             {
-                var id = await hashing;
-                progress?.Report((chunk + 1) << shape.ChunkLog2);
-                if (!id.IsZero)
-                    await builder.SetAsync(chunk, id, default, null, stop.Token);
+                while (pending.Reader.TryRead(out var next))
+                {
+                    var id = await next.Id;
+                    progress?.Report((next.Chunk + 1) << shape.ChunkLog2);
+                    if (!id.IsZero)
+                        await builder.SetAsync(next.Chunk, id, default, null, stop.Token);
+                }
             }
 
             await reading;
@@ -33,15 +36,15 @@ internal static class TreeHasher
         }
         finally
         {
-            await stop.CancelAsync();
-            await reading.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            stop.Stop();
+            await reading.Quietly();
             while (pending.Reader.TryRead(out var left))
-                await ((Task)left.Id).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                await left.Id.Quietly();
         }
     }
 
     private static async Task StartReadsAsync(
-        RepositoryKeys keys, IBlockSource source, TreeShape shape, ChannelWriter<(long Chunk, Task<BlobId> Id)> pending,
+        RepositoryContext context, IBlockSource source, TreeShape shape, ChannelWriter<(long Chunk, Task<BlobId> Id)> pending,
         CancellationToken cancellationToken)
     {
         Exception? failure = null;
@@ -56,7 +59,7 @@ internal static class TreeHasher
                 for (var chunk = Math.Max(next, extent.Range.Offset >> shape.ChunkLog2); chunk <= last; chunk++)
                 {
                     var index = chunk;
-                    var hashing = Task.Run(() => HashAsync(keys, source, shape, index, cancellationToken), cancellationToken);
+                    var hashing = context.Scheduler.Start(() => HashAsync(context.Keys, source, shape, index, cancellationToken));
                     await pending.WriteAsync((chunk, hashing), cancellationToken);
                     next = chunk + 1;
                 }
