@@ -13,4 +13,5 @@ namespace Tidemark.Storage;
 [JsonSerializable(typeof(CondemnDocument))]
 [JsonSerializable(typeof(CollectedIndexDocument))]
 [JsonSerializable(typeof(QuarantineDocument))]
+[JsonSerializable(typeof(LedgerDocument))]
 internal sealed partial class FormatJson : JsonSerializerContext;

@@ -15,6 +15,7 @@ internal static class ObjectNames
     public const string Collector = "gc/";
     public const string Features = "gc/feature/";
     public const string Quarantine = "bad/";
+    public const string Ledger = "scrub/";
 
     public static string Segment(RunId run, int number) => string.Create(CultureInfo.InvariantCulture, $"{Index}{run}-{number}");
 

@@ -30,6 +30,9 @@ public sealed record VerifyOptions
 
     /// <summary>Record damaged packs under bad/, so that the next backups heal them.</summary>
     public bool Quarantine { get; init; }
+
+    /// <summary>At levels packs and data: how much to read, packs longest unchecked first; null for everything.</summary>
+    public VerifyBudget? Budget { get; init; }
 }
 
 /// <summary>An object that the store would not read: nothing is known of it.</summary>
@@ -57,6 +60,12 @@ public sealed record VerifyResult
 
     /// <summary>Packs quarantined by this verification.</summary>
     public IReadOnlyList<string> Quarantined { get; init; } = [];
+
+    /// <summary>When the pack longest unchecked was last found sound, or written; null without packs.</summary>
+    public DateTimeOffset? OldestCheck { get; init; }
+
+    /// <summary>Packs whose bytes were checked.</summary>
+    public int CheckedPacks { get; init; }
 
     /// <summary>Packs that could not be read because the store failed on them.</summary>
     public IReadOnlyList<UnreadObject> Unread { get; init; } = [];

@@ -20,6 +20,7 @@ internal sealed class VerifyRun : IDisposable
     private readonly HashSet<string> _sound = new(StringComparer.Ordinal);
     private readonly IProgress<long>? _progress;
     private long _bytes;
+    private long _opened;
     private int _segments;
 
     public VerifyRun(RepositoryContext context, IProgress<long>? progress)
@@ -38,10 +39,18 @@ internal sealed class VerifyRun : IDisposable
         await foreach (var info in _context.Store.ListAsync(ObjectNames.Packs, cancellationToken))
             packs.Add(info.Key, info.Size);
         var segments = await CheckSegmentsAsync(points.Points, packs, cancellationToken);
-        if (level == VerifyLevel.Packs)
-            await HashPacksAsync(packs, cancellationToken);
-        long blobs = 0;
-        if (level == VerifyLevel.Data)
+        var ledger = await ScrubLedger.ReadAsync(_context, cancellationToken);
+        if (level == VerifyLevel.Packs || (level == VerifyLevel.Data && options.Budget is not null))
+        {
+            var due = ScrubPlan.Choose(packs, pack => ledger.LastCheck(pack, level), options.Budget);
+            await HashPacksAsync(due.Where(key => !_damage.ContainsKey(key)).ToArray(), cancellationToken);
+            if (level == VerifyLevel.Data)
+                await OpenPacksAsync(due, segments, cancellationToken);
+            await ledger.EnterAsync(level, [.. _sound.Select(PackName.TryParse).OfType<PackName>()], cancellationToken);
+        }
+
+        long blobs = Interlocked.Read(ref _opened);
+        if (level == VerifyLevel.Data && options.Budget is null)
         {
             var walk = new DataWalk(_context, _blobs, ReportBlob, Advance);
             foreach (var tree in points.Points.SelectMany(TreesOf))
@@ -59,6 +68,9 @@ internal sealed class VerifyRun : IDisposable
             Packs = packs.Count,
             Blobs = blobs,
             Bytes = Interlocked.Read(ref _bytes),
+            CheckedPacks = _sound.Count,
+            OldestCheck = packs.Keys.Select(PackName.TryParse).OfType<PackName>()
+                .Min(pack => (DateTimeOffset?)ledger.LastCheck(pack, level == VerifyLevel.Data ? level : VerifyLevel.Packs)),
         };
     }
 
@@ -127,10 +139,28 @@ internal sealed class VerifyRun : IDisposable
             _damage[key] = new RepositoryDamagedException(key, $"a pack of {pack.Size} bytes", $"{size}").Message;
     }
 
-    private async Task HashPacksAsync(Dictionary<string, long> packs, CancellationToken cancellationToken)
+    // Every blob of these packs, whether a point reaches it or not.
+    private async Task OpenPacksAsync(IReadOnlyList<string> packs, IReadOnlyList<string> segments, CancellationToken cancellationToken)
+    {
+        var wanted = packs.ToHashSet(StringComparer.Ordinal);
+        var options = _context.Scheduler.AtOnce(Environment.ProcessorCount, cancellationToken);
+        var entries = PackEntries.OfAsync(_context, segments, pack => wanted.Contains(pack), cancellationToken);
+        await Parallel.ForEachAsync(entries, options, async (entry, token) =>
+        {
+            Interlocked.Increment(ref _opened);
+            if (_damage.ContainsKey(entry.Pack) || await BlobProbe.OpensAsync(_context, entry.Pack, entry.Entry, token))
+                return;
+            _damage[entry.Pack] = new RepositoryDamagedException(
+                entry.Pack, $"blob '{entry.Entry.Id}' at offset {entry.Entry.Offset}", "bytes that do not open as it").Message;
+            lock (_sound)
+                _sound.Remove(entry.Pack);
+        });
+    }
+
+    private async Task HashPacksAsync(IReadOnlyList<string> packs, CancellationToken cancellationToken)
     {
         var options = _context.Scheduler.AtOnce(Environment.ProcessorCount, cancellationToken);
-        await Parallel.ForEachAsync(packs.Keys.Where(key => !_damage.ContainsKey(key)).ToArray(), options, async (key, token) =>
+        await Parallel.ForEachAsync(packs, options, async (key, token) =>
         {
             try
             {
