@@ -166,8 +166,8 @@ public sealed class HealingTests
     {
         var made = await MakeAsync(6);
         var store = made.Store;
-        var pack = store.Objects.Keys.First(key => key.Contains("/d-", StringComparison.Ordinal));
-        var whole = store.Objects[pack];
+        var (pack, whole) = store.Objects.Where(entry => entry.Key.Contains("/d-", StringComparison.Ordinal))
+            .MaxBy(entry => entry.Value.Length);
         Flip(store, pack, 100);
         await VerifyAsync(store, VerifyLevel.Packs, true);
         Flip(store, pack, whole.Length * 2 / 3);

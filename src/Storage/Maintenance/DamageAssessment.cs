@@ -71,16 +71,21 @@ internal sealed class DamageAssessment(RepositoryContext context, RepositoryInde
         if (findings.Sound.Contains(pack) || _damaged.ContainsKey(pack))
             return;
         _damaged[pack] = [.. record.Blobs ?? new HashSet<BlobId>()];
-        if (record.Blobs is null)
+        if (record.Blobs is null && !CanExamine(pack))
             Whole.Add(pack);
     }
+
+    private bool CanExamine(string pack) =>
+        !findings.IsQuick && findings.Packs.ContainsKey(pack)
+        && (context.Keys.ReadsData || PackName.TryParse(pack) is { IsData: false });
 
     private async ValueTask<bool> IsDamagedAsync(string pack, IndexEntry entry, CancellationToken cancellationToken)
     {
         if (Whole.Contains(pack))
             return true;
-        // A pack known by its record only: the record says which of its blobs are damaged.
-        return findings.Found.ContainsKey(pack) && !await BlobProbe.OpensAsync(context, pack, entry, cancellationToken);
+        // A pack known by its record only: where that names blobs, those are the damaged ones.
+        var isOpen = findings.Found.ContainsKey(pack) || findings.Recorded[pack].Blobs is null;
+        return isOpen && !await BlobProbe.OpensAsync(context, pack, entry, cancellationToken);
     }
 
     private async ValueTask JudgeAsync(string pack, BlobId id, CancellationToken cancellationToken)

@@ -31,7 +31,7 @@ public sealed record VerifyBudget
 /// <summary>Which packs are due: pure.</summary>
 internal static class ScrubPlan
 {
-    /// <summary>The packs longest unchecked, as many as fit the budget and at least one; all without a budget.</summary>
+    /// <summary>The packs longest unchecked until the budget is used up, the last one going beyond it; all without a budget.</summary>
     public static IReadOnlyList<string> Choose(
         IReadOnlyDictionary<string, long> packs, Func<PackName, DateTimeOffset> lastCheck, VerifyBudget? budget)
     {
@@ -43,7 +43,7 @@ internal static class ScrubPlan
             .OrderBy(pack => pack.Last).ThenBy(pack => pack.Key, StringComparer.Ordinal);
         foreach (var (key, _) in due)
         {
-            if (chosen.Count > 0 && packs[key] > left)
+            if (left <= 0)
                 break;
             chosen.Add(key);
             left -= packs[key];
