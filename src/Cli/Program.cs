@@ -14,6 +14,7 @@ root.Subcommands.Add(ListCommand.Create());
 root.Subcommands.Add(ShowCommand.Create());
 root.Subcommands.Add(RestoreCommand.Create());
 root.Subcommands.Add(VerifyCommand.Create());
+root.Subcommands.Add(CopyCommand.Create());
 root.Subcommands.Add(KeyCommand.Create());
 root.Subcommands.Add(GuardianCommand.Create());
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Text.Json.Serialization;
+using Tidemark.Engine.Copy;
 using Tidemark.Engine.Points;
 using Tidemark.Engine.Repositories;
 using Tidemark.Engine.Restore;
@@ -62,6 +63,7 @@ internal sealed record KeyExportDocument(string? Sheet, string? File);
 [JsonSerializable(typeof(PointInfo))]
 [JsonSerializable(typeof(RestoreResult))]
 [JsonSerializable(typeof(VerifyResult))]
+[JsonSerializable(typeof(CopySummary))]
 [JsonSerializable(typeof(KeysDocument))]
 [JsonSerializable(typeof(KeyAddedDocument))]
 [JsonSerializable(typeof(KeyRemovedDocument))]

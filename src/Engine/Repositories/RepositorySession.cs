@@ -135,6 +135,7 @@ public sealed partial class RepositorySession : IAsyncDisposable
         Disks = point.Disks.Select(Describe).ToList(),
         NotProtected = point.NotProtected.Select(disk => new NotProtectedInfo(disk.Name, disk.Reason)).ToList(),
         Warnings = point.Warnings,
+        CopiedFrom = point.Copied?.Repository,
     };
 
     private static DiskInfo Describe(PointDisk disk) => new()

@@ -33,6 +33,7 @@ public sealed partial class BackupRun : IAsyncDisposable
     private Exception? _failure;
     private bool _ended;
     private bool _closed;
+    private long _adoptedLength;
 
     internal BackupRun(RepositoryContext context, BackupRunOptions options, RunStart start)
     {
@@ -59,6 +60,8 @@ public sealed partial class BackupRun : IAsyncDisposable
     public RunCounters Counters { get; } = new();
 
     internal TreeReader Trees { get; }
+
+    internal WriterId Writer => _context.Writer;
 
     internal NodeWriter Nodes { get; }
 

@@ -23,6 +23,15 @@ internal sealed record ChunkJob(IMemoryOwner<byte> Buffer, int Length, int Chunk
 
     public Task<ChunkOutcome> Done => _done.Task;
 
+    /// <summary>A chunk that is done already: it lies in the repository.</summary>
+    public static ChunkJob Known(BlobId id, BlobLocation location)
+    {
+        var job = new ChunkJob(MemoryPool<byte>.Shared.Rent(0), 0, 0, default, false, false);
+        job.Buffer.Dispose();
+        job.Complete(new ChunkOutcome(ChunkFate.Known, id, location, null, 0));
+        return job;
+    }
+
     public void Complete(ChunkOutcome outcome) => _done.TrySetResult(outcome);
 
     public void Cancel() => _done.TrySetCanceled();

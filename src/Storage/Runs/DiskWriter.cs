@@ -120,6 +120,16 @@ public sealed class DiskWriter
         }
     }
 
+    /// <summary>Puts a chunk that the repository has, by its id and place.</summary>
+    internal async ValueTask ReferAsync(long chunk, BlobId id, BlobLocation location, CancellationToken cancellationToken)
+    {
+        _run.ThrowIfFailed();
+        CheckOrder(chunk, chunk + 1);
+        Advance(chunk, chunk + 1);
+        var job = ChunkJob.Known(id, location);
+        await _run.GuardAsync(_steps.Writer.WriteAsync(new Step(chunk, chunk + 1, job), cancellationToken));
+    }
+
     /// <summary>Makes chunks [from, to) zero; costs nothing where the base has zero too.</summary>
     /// <exception cref="ArgumentException">The range is not after what was written, or outside the disk.</exception>
     public async ValueTask ZeroAsync(long from, long to, CancellationToken cancellationToken)
