@@ -79,7 +79,11 @@ internal sealed class IndexSegment
         return bytes;
     }
 
-    /// <exception cref="RepositoryDamagedException">The bytes are no segment.</exception>
+    /// <summary>
+    /// Reads a segment. One of a run names packs of that run only: else a host could talk others into trusting places in their own packs
+    /// where nothing of the kind lies (I10).
+    /// </summary>
+    /// <exception cref="RepositoryDamagedException">The bytes are no segment, or name packs of another run.</exception>
     public static IndexSegment Read(string key, byte[] bytes)
     {
         if (bytes.Length < HeaderSize || !bytes.AsSpan().StartsWith("TDMIDX01"u8))
@@ -90,11 +94,14 @@ internal sealed class IndexSegment
         if (expected != bytes.Length)
             throw new RepositoryDamagedException(key, $"{expected} bytes", $"{bytes.Length}");
         var packs = new IndexedPack[packCount];
+        var run = ObjectNames.RunOfSegment(key);
         for (var i = 0; i < packs.Length; i++)
         {
             var line = bytes.AsSpan(HeaderSize + i * PackSize, PackSize);
             var size = BinaryPrimitives.ReadUInt32LittleEndian(line[PackName.Size..]);
             packs[i] = new IndexedPack(PackName.Read(line, isData: line[PackName.Size + 4] == (byte)'d'), size);
+            if (run is not null && packs[i].Name.Run != run)
+                throw new RepositoryDamagedException(key, "packs of its own run", $"pack '{packs[i].Name.Key}' of another run");
         }
 
         return new IndexSegment(bytes, packs, (int)count);

@@ -247,6 +247,13 @@ internal sealed class VerifyRun : IDisposable
         IReadOnlyList<RestorePoint> points, DamageAssessment assessment, CancellationToken cancellationToken)
     {
         var affected = new Dictionary<string, List<RestorePoint>>(StringComparer.Ordinal);
+        foreach (var point in points)
+        {
+            var key = ObjectNames.Point(point.MachineId, point.Id);
+            if (_damage.ContainsKey(key))
+                affected[key] = [point]; // it opens, and is not the one that was made
+        }
+
         if (assessment.Lost.Count == 0)
             return affected;
         var reach = new DamageReach(_blobs, assessment.Lost, (id, failure) =>
