@@ -5,7 +5,10 @@ namespace Tidemark.Storage;
 /// Where blobs lie, from the segments of one listing, loaded on first need, and from what this run adds. Safe from any thread.
 /// A segment that is gone or damaged costs dedup, nothing else; verify finds it.
 /// </summary>
-internal sealed class RepositoryIndex(RepositoryContext context, IndexListing listing) : IDisposable
+/// <param name="context">The repository.</param>
+/// <param name="listing">The segments.</param>
+/// <param name="adoptFor">The machine whose failed runs' packs are looked for, too; null for none.</param>
+internal sealed class RepositoryIndex(RepositoryContext context, IndexListing listing, MachineId? adoptFor = null) : IDisposable
 {
     private const int LoadsAtOnce = 4;
     private readonly Lock _gate = new();
@@ -13,6 +16,8 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
     private readonly List<IndexedPack> _packs = [];
     private readonly List<Task<bool>?> _packChecks = [];
     private readonly Dictionary<PackName, uint> _numbers = [];
+    private readonly Dictionary<uint, AdoptedPack> _adopted = [];
+    private readonly List<AdoptedPack> _used = [];
     private Task? _loading;
 
     public bool IsLoaded => _loading is { IsCompletedSuccessfully: true };
@@ -72,7 +77,7 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
         }
     }
 
-    /// <summary>Adds what this run stored, its pack being durable.</summary>
+    /// <summary>Adds what lies in a pack that is durable and was seen by this run, or is its own.</summary>
     public void Add(IndexedPack pack, IEnumerable<PackEntry> entries)
     {
         lock (_gate)
@@ -81,6 +86,26 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
             _packChecks[(int)number] = Task.FromResult(true);
             foreach (var entry in entries)
                 _table.Set(new IndexEntry(entry.Id, number, entry.Offset, entry.Length, entry.PlainLength, entry.Kind, entry.Compression));
+        }
+    }
+
+    /// <summary>Packs of failed runs of which something is used: this run has to name them.</summary>
+    public IReadOnlyList<AdoptedPack> Used
+    {
+        get
+        {
+            lock (_gate)
+                return [.. _used];
+        }
+    }
+
+    /// <summary>A blob of this pack is used by the run.</summary>
+    public void Use(uint pack)
+    {
+        lock (_gate)
+        {
+            if (_adopted.Remove(pack, out var adopted))
+                _used.Add(adopted);
         }
     }
 
@@ -113,6 +138,24 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
                 return;
             }
         });
+        if (adoptFor is { } machine)
+        {
+            foreach (var adopted in await Adoption.FindAsync(context, machine, MayAdopt, cancellationToken))
+                Adopt(adopted);
+        }
+    }
+
+    private bool MayAdopt(PackName pack)
+    {
+        lock (_gate)
+            return !listing.ExcludedPacks.Contains(pack.Key) && !_numbers.ContainsKey(pack);
+    }
+
+    private void Adopt(AdoptedPack adopted)
+    {
+        Add(adopted.Pack, adopted.Chunks);
+        lock (_gate)
+            _adopted.Add(_numbers[adopted.Pack.Name], adopted);
     }
 
     private void Merge(IndexSegment segment)
