@@ -18,6 +18,8 @@ public sealed class CacheStore(IObjectStore inner, CacheFolder folder) : IObject
 
     public string Description => inner.Description;
 
+    public int ReadsAtOnce => inner.ReadsAtOnce;
+
     public IObjectStore Uncached => inner;
 
     public ValueTask<bool> PutIfAbsentAsync(string key, ReadOnlyMemory<byte> content, CancellationToken cancellationToken) =>

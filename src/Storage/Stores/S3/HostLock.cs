@@ -10,6 +10,7 @@ namespace Tidemark.Storage;
 /// </summary>
 internal sealed class HostLock(string name)
 {
+    private const int ErrnoAgain = 11; // EAGAIN: another one has it
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(5);
 
     private readonly string _path = Path.Combine(
@@ -25,13 +26,13 @@ internal sealed class HostLock(string name)
             {
                 return File.OpenHandle(_path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
             }
-            catch (UnauthorizedAccessException failure)
-            {
-                throw new StoreException($"The lock file '{_path}' can't be opened: {failure.Message}", isTransient: false, failure);
-            }
-            catch (IOException)
+            catch (IOException failure) when (failure.HResult == ErrnoAgain)
             {
                 await Task.Delay(Pause, cancellationToken);
+            }
+            catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
+            {
+                throw new StoreException($"The lock file '{_path}' can't be opened: {failure.Message}", isTransient: false, failure);
             }
         }
     }

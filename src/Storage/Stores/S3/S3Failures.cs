@@ -25,14 +25,16 @@ internal static class S3Failures
     {
         StoreException known => known,
         AmazonServiceException answer when (int)answer.StatusCode > 0 => Answered(answer, what, store, options),
+        _ when Find<TimeoutException>(failure) is not null => Failed(
+            what, store, $"{Server(options)} can't be reached (no answer in time)", true, failure, "AWS_ENDPOINT_URL is the server's address"),
+        _ when Find<OperationCanceledException>(failure) is not null => Failed(
+            what, store, $"{Server(options)} sent and took nothing for {options.StallTime.TotalSeconds:0} s", true, failure),
         _ when Find<AuthenticationException>(failure) is { } tls => Failed(
             what, store, $"the server's certificate is not trusted ({tls.Message.TrimEnd('.')})", false, failure, options.CaBundle is null
                 ? "AWS_CA_BUNDLE=FILE names the certificates (PEM) to trust in the place of the system's"
                 : $"'{options.CaBundle}' (AWS_CA_BUNDLE) must hold the certificate that signed the server's"),
         _ when Find<SocketException>(failure) is { } socket => Failed(
             what, store, $"{Server(options)} can't be reached ({socket.Message})", true, failure, "AWS_ENDPOINT_URL is the server's address"),
-        TimeoutException or OperationCanceledException => Failed(
-            what, store, $"{Server(options)} sent and took nothing for {options.StallTime.TotalSeconds:0} s", true, failure),
         AmazonClientException when Find<HttpRequestException>(failure) is null && Find<IOException>(failure) is null => Failed(
             what, store, "no credentials were found", false, failure,
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile in ~/.aws/credentials (AWS_PROFILE)"),

@@ -57,8 +57,7 @@ public sealed partial class S3Store
         {
             ObjectKey.Check(key);
             _digest ??= _md5.GetHashAndReset();
-            var hash = PackName.TryParse(key) is { } pack ? pack.Hash.ToString() : null;
-            return _store.CreateAsync(key, new Body(default, _file, _length, _digest, hash), cancellationToken);
+            return _store.CreateAsync(key, new Body(default, _file, _length, _digest, PackName.TryParse(key) is not null), cancellationToken);
         }
 
         public ValueTask DisposeAsync()
