@@ -95,7 +95,10 @@ public sealed class HostileHostTests(CephFixture fixture, LabFixture lab)
         {
 #pragma warning disable CA2000, MA0039 // the SDK disposes it; the lab's certificate is its own
             return new HttpClient(
-                new HttpClientHandler { ServerCertificateCustomValidationCallback = HttpClientHandler.DangerousAcceptAnyServerCertificateValidator });
+                new HttpClientHandler
+                {
+                    ServerCertificateCustomValidationCallback = HttpClientHandler.DangerousAcceptAnyServerCertificateValidator,
+                });
 #pragma warning restore CA2000, MA0039
         }
     }

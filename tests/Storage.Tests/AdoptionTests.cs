@@ -117,7 +117,7 @@ public sealed class AdoptionTests
     }
 
     private static string[] ChunkPacks(MemoryStore store) =>
-        [.. store.Objects.Keys.Where(key => key.StartsWith("packs/", StringComparison.Ordinal) && key.Contains("/d-", StringComparison.Ordinal))];
+        [.. store.Objects.Keys.Where(key => PackName.TryParse(key) is { IsData: true })];
 
     private static async Task<string[]> NamedPacksAsync(Repository repository, MemoryStore store)
     {

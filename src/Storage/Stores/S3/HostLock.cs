@@ -13,8 +13,9 @@ internal sealed class HostLock(string name)
     private const int ErrnoAgain = 11; // EAGAIN: another one has it
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(5);
 
-    private readonly string _path = Path.Combine(
-        Path.GetTempPath(), $"tidemark-{Environment.UserName}-{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(name)))[..16]}.lock");
+    private readonly string _path = Path.Combine(Path.GetTempPath(), $"tidemark-{Environment.UserName}-{Short(name)}.lock");
+
+    private static string Short(string text) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)))[..16];
 
     /// <summary>Waits for the lock; disposing the result gives it back.</summary>
     /// <exception cref="StoreException">The file can't be made or opened at all.</exception>

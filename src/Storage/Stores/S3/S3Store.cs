@@ -39,7 +39,8 @@ public sealed partial class S3Store : IObjectStore
     public ValueTask<bool> PutIfAbsentAsync(string key, ReadOnlyMemory<byte> content, CancellationToken cancellationToken)
     {
         ObjectKey.Check(key);
-        return CreateAsync(key, new Body(content, null, content.Length, TransferMd5.Of(content.Span), IsNamedByHash: false), cancellationToken);
+        var body = new Body(content, null, content.Length, TransferMd5.Of(content.Span), IsNamedByHash: false);
+        return CreateAsync(key, body, cancellationToken);
     }
 
     public ValueTask<IObjectUpload> StartUploadAsync(CancellationToken cancellationToken)
@@ -158,10 +159,15 @@ public sealed partial class S3Store : IObjectStore
             };
             var page = await Client.ListObjectsV2Async(request, guard.Token);
             if (page.IsTruncated == true && (string.IsNullOrEmpty(page.NextContinuationToken) || page.NextContinuationToken == from))
-                throw new StoreException($"Could not list '{prefix}' in '{Description}': a page says that more follow, but not where.", true);
+            {
+                throw new StoreException(
+                    $"Could not list '{prefix}' in '{Description}': a page says that more follow, but not where.", isTransient: true);
+            }
+
             return (page.S3Objects ?? []).TrueForAll(found => found.Key.StartsWith(request.Prefix, StringComparison.Ordinal))
                 ? page
-                : throw new StoreException($"Could not list '{prefix}' in '{Description}': the server listed other keys.", false);
+                : throw new StoreException(
+                    $"Could not list '{prefix}' in '{Description}': the server listed other keys.", isTransient: false);
         }
         catch (Exception failure) when (IsStores(failure, guard))
         {
