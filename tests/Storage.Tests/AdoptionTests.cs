@@ -102,6 +102,46 @@ public sealed class AdoptionTests
         await Fixture.AssertHoldsAsync(next, point.Disk("vda"), content);
     }
 
+    [Fact]
+    public async Task CollectorThatComesLater_WaitsForTheAdoptingRunAndSparesThePack()
+    {
+        var lab = await CollectorLab.CreateAsync();
+        var content = Fixture.Content(new Random(Seed.Choose(23)), Size);
+        await FailAsync(lab.Store, lab.Repository, content);
+        var pack = Assert.Single(ChunkPacks(lab.Store));
+        await using (var run = await lab.Repository.BeginRunAsync(Fixture.Machine, new BackupRunOptions(), Token))
+        {
+            var disk = await Fixture.WriteAsync(run, "vda", content);
+            var waiting = await lab.CollectAsync();
+            Assert.Equal(Fixture.Machine.Value, Assert.Single(waiting.WaitingFor).Machine);
+            lab.Adopt(await run.CommitAsync(Fixture.DraftOf(disk), Token), content);
+        }
+
+        await lab.CollectAsync();
+        await lab.CollectAsync();
+        Assert.Equal(pack, Assert.Single(ChunkPacks(lab.Store)));
+        await lab.AssertAllHoldAsync();
+    }
+
+    [Fact]
+    public async Task PackCondemnedBefore_IsNotAdoptedAndGoes()
+    {
+        var lab = await CollectorLab.CreateAsync();
+        var content = Fixture.Content(new Random(Seed.Choose(24)), Size);
+        await FailAsync(lab.Store, lab.Repository, content);
+        var pack = Assert.Single(ChunkPacks(lab.Store));
+        await using (await lab.Repository.BeginRunAsync(new MachineId("other"), new BackupRunOptions(), Token))
+        {
+            Assert.Single((await lab.CollectAsync()).WaitingFor);
+            var point = await lab.BackUpContentAsync(Fixture.Machine.Value, content, null, null);
+            Assert.True(point.Disk("vda").StoredBytes > 1 << 20, $"Only {point.Disk("vda").StoredBytes} bytes were stored.");
+        }
+
+        Assert.True((await lab.CollectAsync()).DeletedBytes > 0);
+        Assert.DoesNotContain(pack, ChunkPacks(lab.Store));
+        await lab.AssertAllHoldAsync();
+    }
+
     // All packs are there when the first segment can't be written; then the tombstone is put, unless that fails, too.
     private static async Task FailAsync(MemoryStore store, Repository repository, byte[] content)
     {
