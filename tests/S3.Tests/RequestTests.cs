@@ -70,6 +70,47 @@ public sealed class RequestTests(CephFixture fixture)
         Assert.Contains("sent and took nothing for 1 s", failure.Message, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task ServerWithoutConditionalCreate_IsToldApartAndRefused()
+    {
+        using var probe = new System.Net.Sockets.TcpListener(System.Net.IPAddress.Loopback, 0);
+        probe.Start();
+        var endpoint = $"http://127.0.0.1:{((System.Net.IPEndPoint)probe.LocalEndpoint).Port}/";
+        probe.Stop();
+        using var server = new System.Net.HttpListener();
+        server.Prefixes.Add(endpoint);
+        server.Start();
+        var answering = AnswerAsync(server);
+        await using (var store = new S3Store(fixture.OptionsOf("any-bucket") with { Endpoint = endpoint.TrimEnd('/') }))
+        {
+            var failure = await Assert.ThrowsAsync<StoreUnsuitableException>(() => store.ProbeAsync(Token).AsTask());
+            Assert.Contains("no conditional create (501)", failure.Message, StringComparison.Ordinal);
+            Assert.Contains("--allow-single-writer", failure.Hint, StringComparison.Ordinal);
+        }
+
+        server.Stop();
+        await answering;
+    }
+
+    // As OpenStack Swift: whatever has a condition is not implemented.
+    private static async Task AnswerAsync(System.Net.HttpListener server)
+    {
+        try
+        {
+            while (true)
+            {
+                var context = await server.GetContextAsync();
+                await context.Request.InputStream.CopyToAsync(Stream.Null, Token);
+                context.Response.StatusCode = context.Request.Headers["If-None-Match"] is null ? 204 : 501;
+                context.Response.Close();
+            }
+        }
+        catch (Exception e) when (e is System.Net.HttpListenerException or ObjectDisposedException)
+        {
+            return; // stopped
+        }
+    }
+
     private static async Task<string> UploadAsync(RetryStore store, byte[] content)
     {
         var key = KeyOf(content);
