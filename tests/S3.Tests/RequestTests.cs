@@ -30,7 +30,7 @@ public sealed class RequestTests(CephFixture fixture)
         await foreach (var info in store.ListAsync("index/", Token))
             listed.Add(info.Key);
         Assert.Equal(keys, listed.Order(StringComparer.Ordinal));
-        var content = RandomNumberGenerator.GetBytes(3 << 20);
+        var content = RandomNumberGenerator.GetBytes(30_000);
         var pack = await UploadAsync(store, content);
         var read = new byte[content.Length];
         Assert.Equal(read.Length, await store.ReadAsync(pack, 0, read, Token));
