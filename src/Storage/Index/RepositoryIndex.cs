@@ -5,7 +5,10 @@ namespace Tidemark.Storage;
 /// Where blobs lie, from the segments of one listing, loaded on first need, and from what this run adds. Safe from any thread.
 /// A segment that is gone or damaged costs dedup, nothing else; verify finds it.
 /// </summary>
-internal sealed class RepositoryIndex(RepositoryContext context, IndexListing listing) : IDisposable
+/// <param name="context">The repository.</param>
+/// <param name="listing">The segments.</param>
+/// <param name="adoptFor">The machine whose failed runs' packs are looked for, too; null for none.</param>
+internal sealed class RepositoryIndex(RepositoryContext context, IndexListing listing, MachineId? adoptFor = null) : IDisposable
 {
     private const int LoadsAtOnce = 4;
     private readonly Lock _gate = new();
@@ -14,6 +17,8 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
     private readonly List<Task<bool>?> _packChecks = [];
     private readonly Dictionary<(PackName Name, bool IsHearsay), uint> _numbers = [];
     private readonly List<bool> _hearsay = [];
+    private readonly Dictionary<uint, AdoptedPack> _adopted = [];
+    private readonly List<AdoptedPack> _used = [];
     private Task? _loading;
 
     /// <summary>The epoch whose index it was loaded from.</summary>
@@ -76,12 +81,14 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
         }
     }
 
-    /// <summary>Adds what this run stored, its pack being durable.</summary>
-    public void Add(IndexedPack pack, IEnumerable<PackEntry> entries)
+    /// <summary>Adds what lies in a pack that is durable and was seen by this run, or is its own.</summary>
+    public void Add(IndexedPack pack, IEnumerable<PackEntry> entries) => Add(pack, entries, isHearsay: false);
+
+    private void Add(IndexedPack pack, IEnumerable<PackEntry> entries, bool isHearsay)
     {
         lock (_gate)
         {
-            var number = NumberOf(pack, isHearsay: false);
+            var number = NumberOf(pack, isHearsay);
             _packChecks[(int)number] = Task.FromResult(true);
             foreach (var entry in entries)
                 _table.Set(new IndexEntry(entry.Id, number, entry.Offset, entry.Length, entry.PlainLength, entry.Kind, entry.Compression));
@@ -96,6 +103,26 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
     {
         lock (_gate)
             return _hearsay[(int)pack];
+    }
+
+    /// <summary>Packs of failed runs of which something is used: this run has to name them.</summary>
+    public IReadOnlyList<AdoptedPack> Used
+    {
+        get
+        {
+            lock (_gate)
+                return [.. _used];
+        }
+    }
+
+    /// <summary>A blob of this pack is used by the run.</summary>
+    public void Use(uint pack)
+    {
+        lock (_gate)
+        {
+            if (_adopted.Remove(pack, out var adopted))
+                _used.Add(adopted);
+        }
     }
 
     /// <summary>Whether a pack is there with its size; asked of the store once (I10).</summary>
@@ -127,6 +154,25 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
                 return;
             }
         });
+        if (adoptFor is { } machine)
+        {
+            foreach (var adopted in await Adoption.FindAsync(context, machine, MayAdopt, cancellationToken))
+                Adopt(adopted);
+        }
+    }
+
+    private bool MayAdopt(PackName pack)
+    {
+        lock (_gate)
+            return !listing.ExcludedPacks.Contains(pack.Key) && !_numbers.ContainsKey((pack, false)) && !_numbers.ContainsKey((pack, true));
+    }
+
+    private void Adopt(AdoptedPack adopted)
+    {
+        // Whoever can write to the store could have put it there: opened before it is used, like any hearsay.
+        Add(adopted.Pack, adopted.Chunks, isHearsay: true);
+        lock (_gate)
+            _adopted.Add(_numbers[(adopted.Pack.Name, true)], adopted);
     }
 
     private void Merge(IndexSegment segment, RunId? run)

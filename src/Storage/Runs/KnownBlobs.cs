@@ -31,8 +31,10 @@ internal sealed class KnownBlobs(RepositoryContext context, RepositoryIndex inde
                     return NewClaim(id);
             }
 
-            if (await MayReuseAsync(found.Value.Entry, found.Value.Pack, copy, chunkSize, cancellationToken))
-                return new Claim(false, new BlobLocation(found.Value.Pack.Name, found.Value.Entry.Offset, found.Value.Entry.Length), null);
+            if (!await MayReuseAsync(found.Value.Entry, found.Value.Pack, copy, chunkSize, cancellationToken))
+                continue;
+            index.Use(found.Value.Entry.Pack);
+            return new Claim(false, new BlobLocation(found.Value.Pack.Name, found.Value.Entry.Offset, found.Value.Entry.Length), null);
         }
     }
 
