@@ -54,6 +54,7 @@ internal sealed record MachineDiskDocument(string Name, long Size, string Kind, 
 [JsonSerializable(typeof(PruneResult))]
 [JsonSerializable(typeof(CollectInfo))]
 [JsonSerializable(typeof(LabelInfo))]
+[JsonSerializable(typeof(StatsInfo))]
 internal sealed partial class CliJson : JsonSerializerContext;
 
 /// <summary>A line of <c>--progress json</c>. Bytes; rate per second; eta in seconds, null while unknown.</summary>

@@ -169,7 +169,7 @@ internal sealed class CollectRun : IAsyncDisposable
         await new EpochRecords(_context, epoch).PutAsync(EpochListing.Probe, document, FormatJson.Default.ProbeDocument, cancellationToken);
         if (text.Length > 0)
             throw new CollectionRefusedException(
-                $"'{_context.Store.Description}' does not create objects atomically, so backups can go there and nothing can be collected: {text}");
+                $"'{_context.Store.Description}' does not create atomically: backups can go there, but nothing is collected. {text}");
     }
 
     /// <summary>Brings an open epoch to its end; false when it waits for runs.</summary>

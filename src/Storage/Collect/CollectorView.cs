@@ -77,6 +77,21 @@ internal sealed class CollectorView : IDisposable
     /// <summary>Runs that may still commit, and those whose packs may still be named: everything but what has ended.</summary>
     public IReadOnlySet<RunId> LiveRuns() => Runs.Where(run => !Points.HasEnded(run)).Select(run => run.Id).ToHashSet();
 
+    /// <summary>Stored bytes of everything marked, each blob once.</summary>
+    public long LiveBytes()
+    {
+        long bytes = 0;
+        for (long slot = 0; slot < Index.Table.Capacity; slot++)
+        {
+            if (!Index.Table.IsUsed(slot) || (Index.Table.Marks(slot) & LiveMark.Live) == 0)
+                continue;
+            var entry = Index.Table.Get(slot);
+            bytes += Index.Table.Find(entry.Id, 0) == slot ? entry.Length : 0;
+        }
+
+        return bytes;
+    }
+
     public void Dispose()
     {
         _mark.Dispose();
