@@ -54,9 +54,13 @@ public sealed class RetentionTests
         RetentionPlanner.Plan(policy, points).Select(decision => decision.Point.Id).Order()
             .SequenceEqual(points.Select(point => point.Id)));
 
+    /// <summary>Where clocks ran forward; one that ran back counts as the point before it, as long as that is there.</summary>
     [Fact]
     public void WhatStays_StaysWhenAskedAgain() => Holds((policy, points) =>
-        RetentionPlanner.Plan(policy, [.. Kept(policy, points)]).All(decision => decision.Keep));
+    {
+        var inOrder = points.Select(point => point with { Time = point.Stored }).ToArray();
+        return RetentionPlanner.Plan(policy, [.. Kept(policy, inOrder)]).All(decision => decision.Keep);
+    });
 
     [Fact]
     public void OtherHostsPoints_PushNothingOut() => Holds((policy, points) =>
