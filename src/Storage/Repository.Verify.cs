@@ -13,6 +13,7 @@ public sealed partial class Repository
     {
         using var afresh = new Repository(_context.Fresh());
         var points = await afresh.ListPointsAsync(null, cancellationToken);
+        points = points with { Damaged = [.. points.Damaged, .. await RosterCheck.ProblemsAsync(afresh, cancellationToken)] };
         if (only is not null)
             points = new PointListing([.. points.Points.Where(point => only.Contains(point.Id))], []);
         using var run = new VerifyRun(_context, progress);

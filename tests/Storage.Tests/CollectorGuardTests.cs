@@ -37,6 +37,8 @@ public sealed class CollectorGuardTests
         var failure = await Assert.ThrowsAsync<RepositoryDamagedException>(() => lab.CollectAsync());
         Assert.Equal(key, failure.DamagedObject);
         Assert.Equal(packs, lab.PackBytes);
+        var verified = await lab.Repository.VerifyAsync(VerifyLevel.Quick, null, null, Fixture.Token);
+        Assert.Equal(key, Assert.Single(verified.Damaged).Key);
         lab.Store.Objects[key] = content!;
         await lab.CollectAsync();
         await lab.AssertAllHoldAsync();

@@ -102,7 +102,11 @@ internal sealed class CollectRun : IAsyncDisposable
 
                 _result = _result with { Epoch = epochs.Current };
                 if (!await FinishAsync(epochs, cancellationToken))
+                {
+                    _result = _result with { KeptBytes = await SizeOfPacksAsync(cancellationToken) };
                     return;
+                }
+
                 _result = _result with { EpochsFinished = _result.EpochsFinished + 1 };
                 Forget();
             }
@@ -118,6 +122,14 @@ internal sealed class CollectRun : IAsyncDisposable
                 Forget();
             }
         }
+    }
+
+    private async Task<long> SizeOfPacksAsync(CancellationToken cancellationToken)
+    {
+        long bytes = 0;
+        await foreach (var info in _context.Store.ListAsync(ObjectNames.Packs, cancellationToken))
+            bytes += info.Size;
+        return bytes;
     }
 
     private void Forget()

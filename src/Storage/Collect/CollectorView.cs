@@ -166,13 +166,9 @@ internal sealed class CollectorView : IDisposable
             var suffix = $"{expected.Machine}/{expected.Run}";
             if (Points.Retired.ContainsKey(suffix))
                 continue;
-            var key = ObjectNames.Points + suffix;
-            if (!seen.TryGetValue(suffix, out var point))
-                throw new RepositoryDamagedException(key, "a restore point that was there at the last collection", "none");
-            if (point.Info.Size != expected.Size || point.Hash != expected.Sha256)
-                throw new RepositoryDamagedException(
-                    key, $"the {expected.Size} bytes with SHA-256 '{expected.Sha256}' of the last collection",
-                    $"{point.Info.Size} bytes with '{point.Hash}'");
+            var point = seen.GetValueOrDefault(suffix);
+            if (RosterCheck.Compare(expected, point?.Info.Size, point?.Hash ?? "") is { } problem)
+                throw problem;
         }
     }
 }
