@@ -16,13 +16,33 @@ internal sealed record RepositoryContext(
     public NodeCache Nodes { get; } = new();
 
     /// <summary>The same repository with nothing cached; disposed on its own.</summary>
-    public RepositoryContext Fresh() => new(Store, Keys, Writer, Id, Host, Clock) { Scheduler = Scheduler, NewRun = NewRun };
+    public RepositoryContext Fresh() =>
+        new(Store.Uncached, Keys, Writer, Id, Host, Clock) { Scheduler = Scheduler, NewRun = NewRun };
 
     /// <summary>A sealed object's plain bytes, or null when there is none.</summary>
-    public async ValueTask<byte[]?> ReadSealedAsync(string key, CancellationToken cancellationToken)
+    public async ValueTask<byte[]?> ReadSealedAsync(string key, CancellationToken cancellationToken) =>
+        (await ReadSealedAsync(key, isEmptyNone: false, cancellationToken))?.Plain;
+
+    /// <summary>A sealed object as it lies in the store and its plain bytes; null when there is none, or an empty one and
+    /// <paramref name="isEmptyNone"/>.</summary>
+    public async ValueTask<(byte[] Content, byte[] Plain)?> ReadSealedAsync(
+        string key, bool isEmptyNone, CancellationToken cancellationToken)
     {
-        var content = await Store.TryReadAllAsync(key, StorageLimits.MaxSealedObject, cancellationToken);
-        return content is null ? null : Open(key, content);
+        try
+        {
+            return await ReadSealedAsync(Store, key, isEmptyNone, cancellationToken);
+        }
+        catch (RepositoryDamagedException) when (Store.Uncached != Store)
+        {
+            return await ReadSealedAsync(Store.Uncached, key, isEmptyNone, cancellationToken);
+        }
+    }
+
+    private async ValueTask<(byte[] Content, byte[] Plain)?> ReadSealedAsync(
+        IObjectStore store, string key, bool isEmptyNone, CancellationToken cancellationToken)
+    {
+        var content = await store.TryReadAllAsync(key, StorageLimits.MaxSealedObject, cancellationToken);
+        return content is null || (content.Length == 0 && isEmptyNone) ? null : (content, Open(key, content));
     }
 
     public byte[] Open(string key, ReadOnlySpan<byte> content)

@@ -8,6 +8,7 @@ using Tidemark.Engine;
 using Tidemark.Engine.Backup;
 using Tidemark.Engine.Machines;
 using Tidemark.Engine.Points;
+using Tidemark.Engine.Repositories;
 
 namespace Tidemark.Cli.Commands;
 
@@ -63,7 +64,8 @@ internal static class BackupCommand
             });
         }
 
-        return Report(result, output, points, failures);
+        output.Requests(repository.Requests);
+        return Report(result, output, points, failures, repository.Requests);
     }
 
     private static async Task<IReadOnlyList<Machine>> ChooseAsync(
@@ -96,7 +98,7 @@ internal static class BackupCommand
         ParseResult result,
         SettingsFile settings,
         IHypervisor hypervisor,
-        Engine.Repositories.RepositorySession repository,
+        RepositorySession repository,
         IReadOnlyList<Machine> machines,
         CancellationToken cancellationToken)
     {
@@ -134,11 +136,13 @@ internal static class BackupCommand
         ParseResult result,
         UserOutput output,
         IReadOnlyCollection<PointInfo> points,
-        IReadOnlyCollection<(Machine Machine, EngineException Error)> failures)
+        IReadOnlyCollection<(Machine Machine, EngineException Error)> failures,
+        Requests requests)
     {
         var document = new BackupDocument(
             points.OrderBy(point => point.Machine, StringComparer.Ordinal).ToList(),
-            failures.Select(failure => new FailedMachine(failure.Machine.Name, failure.Error.Message)).ToList());
+            failures.Select(failure => new FailedMachine(failure.Machine.Name, failure.Error.Message)).ToList(),
+            requests);
         if (output.IsJson || document.Points.Count > 0)
             output.Result(document, CliJson.Default.BackupDocument, Describe);
         foreach (var (machine, error) in failures)

@@ -38,7 +38,7 @@ internal static class VerifyCommand
     public static Command Create()
     {
         Level.AcceptOnlyFromAmong("quick", "packs", "data");
-        var command = new Command("verify", "Check what the repository holds") { Points, Level, Budget, NoQuarantine };
+        var command = new Command("verify", "Check what the repository holds") { Points, Level, Budget, NoQuarantine, GlobalOptions.Limit };
         command.SetAction(RunAsync);
         return command;
     }
@@ -59,7 +59,9 @@ internal static class VerifyCommand
         }
 
         var verified = await repository.VerifyAsync(request, cancellationToken);
-        result.Output().Result(verified, CliJson.Default.VerifyResult, Describe);
+        var output = result.Output();
+        output.Requests(repository.Requests);
+        output.Result(verified with { Requests = repository.Requests }, CliJson.Default.VerifyResult, Describe);
         return verified.Ok ? ExitCode.Done : verified.Damaged.Count > 0 ? ExitCode.Damaged : ExitCode.Failed;
     }
 

@@ -9,10 +9,10 @@ using Tidemark.Engine.Verify;
 namespace Tidemark.Cli.Output;
 
 /// <summary><c>init --json</c>.</summary>
-internal sealed record InitDocument(string Repository, string Id, bool Encrypted, string? KeyFile);
+internal sealed record InitDocument(string Repository, string Id, bool Encrypted, string? KeyFile, bool SingleWriter);
 
 /// <summary><c>backup --json</c>.</summary>
-internal sealed record BackupDocument(IReadOnlyList<PointInfo> Points, IReadOnlyList<FailedMachine> Failed);
+internal sealed record BackupDocument(IReadOnlyList<PointInfo> Points, IReadOnlyList<FailedMachine> Failed, Requests Requests);
 
 /// <summary>A machine that was not backed up.</summary>
 internal sealed record FailedMachine(string Machine, string Error);

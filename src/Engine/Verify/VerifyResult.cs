@@ -24,7 +24,11 @@ public enum VerifyLevel
 /// <param name="OldestCheck">When the pack longest unchecked was last found sound, or written.</param>
 public sealed record VerifyResult(
     bool Ok, VerifyCounts Checked, IReadOnlyList<DamagedItem> Damaged, IReadOnlyList<string> Healed, IReadOnlyList<string> Quarantined,
-    IReadOnlyList<UnreadItem> Unread, DateTimeOffset? OldestCheck);
+    IReadOnlyList<UnreadItem> Unread, DateTimeOffset? OldestCheck)
+{
+    /// <summary>What the check asked of the store.</summary>
+    public Repositories.Requests? Requests { get; init; }
+}
 
 /// <summary>How much was looked at.</summary>
 public sealed record VerifyCounts(string Level, int Points, long Objects, long Bytes);
