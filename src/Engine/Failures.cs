@@ -21,6 +21,9 @@ public static class Failures
         KeyRoleException => EngineException.Failed(failure.Message, "--password-file or --key-file of a full key", failure),
         KeyRemovalException => EngineException.Failed(failure.Message, "tidemark key list", failure),
         FormatTooNewException => EngineException.Failed(failure.Message, "use the newer version of tidemark", failure),
+        CollectionRefusedException => EngineException.Failed(
+            failure.Message, "tidemark gc --dry-run shows what would go; --max-delete PERCENT allows more", failure),
+        PointGoneException => EngineException.Failed(failure.Message, "tidemark list", failure),
         RunRevokedException or BaseUnusableException => EngineException.Failed(failure.Message, "run the backup again", failure),
         LibvirtMissingException => EngineException.Failed(failure.Message, "apt-get install libvirt0", failure),
         StoreException { Hint: { } hint } => EngineException.Failed(failure.Message, hint, failure),

@@ -39,6 +39,9 @@ public sealed record OpenOptions
 
     /// <summary>Makes the ids of runs; another one only for tests.</summary>
     internal Func<RunId> NewRun { get; init; } = RunId.New;
+
+    /// <summary>Which process this is and which are gone; another one only for tests.</summary>
+    internal ProcessTable Processes { get; init; } = ProcessTable.OfHost;
 }
 
 /// <summary>
@@ -121,6 +124,7 @@ public sealed partial class Repository : IDisposable
         {
             _writeFeature = config.Features.Write.FirstOrDefault(name => name != ConfigFile.SingleWriter),
             _singleWriter = config.SingleWriter,
+            _collectFeature = config.Features.Collect.Count > 0 ? config.Features.Collect[0] : null,
         };
     }
 
@@ -245,7 +249,12 @@ public sealed partial class Repository : IDisposable
     }
 
     private static RepositoryContext ContextOf(IObjectStore store, RepositoryKeys keys, Guid id, OpenOptions open) =>
-        new(store, keys, WriterOf(open, id), id, open.Host, open.Clock) { Scheduler = open.Scheduler, NewRun = open.NewRun };
+        new(store, keys, WriterOf(open, id), id, open.Host, open.Clock)
+        {
+            Scheduler = open.Scheduler,
+            NewRun = open.NewRun,
+            Processes = open.Processes,
+        };
 
     private static WriterId WriterOf(OpenOptions open, Guid repository)
     {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Text.Json.Serialization;
+using Tidemark.Engine.Care;
 using Tidemark.Engine.Copy;
 using Tidemark.Engine.Points;
 using Tidemark.Engine.Repositories;
@@ -63,6 +64,10 @@ internal sealed record KeyExportDocument(string? Sheet, string? File);
 [JsonSerializable(typeof(PointInfo))]
 [JsonSerializable(typeof(RestoreResult))]
 [JsonSerializable(typeof(VerifyResult))]
+[JsonSerializable(typeof(ForgetResult))]
+[JsonSerializable(typeof(PruneResult))]
+[JsonSerializable(typeof(CollectInfo))]
+[JsonSerializable(typeof(LabelInfo))]
 [JsonSerializable(typeof(CopySummary))]
 [JsonSerializable(typeof(KeysDocument))]
 [JsonSerializable(typeof(KeyAddedDocument))]
@@ -75,4 +80,5 @@ internal sealed record ProgressLine(string Machine, string Disk, long Done, long
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
 [JsonSerializable(typeof(ProgressLine))]
+[JsonSerializable(typeof(CareProgress))]
 internal sealed partial class LineJson : JsonSerializerContext;

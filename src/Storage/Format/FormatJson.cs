@@ -12,6 +12,12 @@ namespace Tidemark.Storage;
 [JsonSerializable(typeof(RestorePoint))]
 [JsonSerializable(typeof(CondemnDocument))]
 [JsonSerializable(typeof(CollectedIndexDocument))]
+[JsonSerializable(typeof(ProbeDocument))]
+[JsonSerializable(typeof(WaitDocument))]
+[JsonSerializable(typeof(VerdictDocument))]
+[JsonSerializable(typeof(RosterDocument))]
+[JsonSerializable(typeof(DoneDocument))]
+[JsonSerializable(typeof(LabelDocument))]
 [JsonSerializable(typeof(QuarantineDocument))]
 [JsonSerializable(typeof(LedgerDocument))]
 internal sealed partial class FormatJson : JsonSerializerContext;

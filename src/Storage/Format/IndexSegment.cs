@@ -17,6 +17,7 @@ internal sealed class IndexSegment
     private const int PackSize = 64;
     private const int EntrySize = 48;
     private readonly byte[] _bytes;
+    private RunId? _origin;
 
     private IndexSegment(byte[] bytes, IndexedPack[] packs, int count)
     {
@@ -28,6 +29,12 @@ internal sealed class IndexSegment
     public IReadOnlyList<IndexedPack> Packs { get; }
 
     public int Count { get; }
+
+    /// <summary>
+    /// Whether what it says of a pack is to be believed. A segment of a run names packs of that run only: else a host could talk others
+    /// into trusting places in their own packs where nothing of the kind lies (I10).
+    /// </summary>
+    public bool Believes(IndexedPack pack) => _origin is null || pack.Name.Run == _origin;
 
     public IndexEntry this[int index]
     {
@@ -79,11 +86,7 @@ internal sealed class IndexSegment
         return bytes;
     }
 
-    /// <summary>
-    /// Reads a segment. One of a run names packs of that run only: else a host could talk others into trusting places in their own packs
-    /// where nothing of the kind lies (I10).
-    /// </summary>
-    /// <exception cref="RepositoryDamagedException">The bytes are no segment, or name packs of another run.</exception>
+    /// <exception cref="RepositoryDamagedException">The bytes are no segment.</exception>
     public static IndexSegment Read(string key, byte[] bytes)
     {
         if (bytes.Length < HeaderSize || !bytes.AsSpan().StartsWith("TDMIDX01"u8))
@@ -94,16 +97,13 @@ internal sealed class IndexSegment
         if (expected != bytes.Length)
             throw new RepositoryDamagedException(key, $"{expected} bytes", $"{bytes.Length}");
         var packs = new IndexedPack[packCount];
-        var run = ObjectNames.RunOfSegment(key);
         for (var i = 0; i < packs.Length; i++)
         {
             var line = bytes.AsSpan(HeaderSize + i * PackSize, PackSize);
             var size = BinaryPrimitives.ReadUInt32LittleEndian(line[PackName.Size..]);
             packs[i] = new IndexedPack(PackName.Read(line, isData: line[PackName.Size + 4] == (byte)'d'), size);
-            if (run is not null && packs[i].Name.Run != run)
-                throw new RepositoryDamagedException(key, "packs of its own run", $"pack '{packs[i].Name.Key}' of another run");
         }
 
-        return new IndexSegment(bytes, packs, (int)count);
+        return new IndexSegment(bytes, packs, (int)count) { _origin = ObjectNames.RunOfSegment(key) };
     }
 }

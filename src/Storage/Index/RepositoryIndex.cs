@@ -15,6 +15,9 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
     private readonly Dictionary<PackName, uint> _numbers = [];
     private Task? _loading;
 
+    /// <summary>The epoch whose index it was loaded from.</summary>
+    public int Epoch => listing.Epoch;
+
     public bool IsLoaded => _loading is { IsCompletedSuccessfully: true };
 
     /// <summary>Loads the segments once; concurrent callers share the load. It outlives a caller that gives up.</summary>
@@ -122,7 +125,11 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
             _table.Reserve(segment.Count);
             var numbers = new uint?[segment.Packs.Count];
             for (var i = 0; i < numbers.Length; i++)
-                numbers[i] = listing.ExcludedPacks.Contains(segment.Packs[i].Name.Key) ? null : NumberOf(segment.Packs[i]);
+            {
+                var pack = segment.Packs[i];
+                numbers[i] = listing.ExcludedPacks.Contains(pack.Name.Key) || !segment.Believes(pack) ? null : NumberOf(pack);
+            }
+
             for (var i = 0; i < segment.Count; i++)
             {
                 var entry = segment[i];
