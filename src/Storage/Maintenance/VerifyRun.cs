@@ -235,7 +235,8 @@ internal sealed class VerifyRun : IDisposable
         var affected = await ReachAsync(points, assessment, cancellationToken);
         var written = quarantine ? await QuarantineAsync(assessment, findings, cancellationToken) : [];
         var hurting = assessment.Lost.Values.SelectMany(packs => packs).ToHashSet(StringComparer.Ordinal);
-        var healed = _damage.Keys.Where(key => findings.Recorded.ContainsKey(key) && !hurting.Contains(key)).ToHashSet(StringComparer.Ordinal);
+        var healed = _damage.Keys.Where(key => findings.Recorded.ContainsKey(key) && !hurting.Contains(key))
+            .ToHashSet(StringComparer.Ordinal);
         return new VerifyResult
         {
             Damaged = [.. _damage.Where(entry => !healed.Contains(entry.Key)).OrderBy(entry => entry.Key, StringComparer.Ordinal)
