@@ -18,6 +18,7 @@ internal static class ObjectNames
     public const string Collector = "gc/";
     public const string Features = "gc/feature/";
     public const string Quarantine = "bad/";
+    public const string Ledger = "scrub/";
 
     /// <summary>In a run's key where a machine's id stands otherwise.</summary>
     public const string CollectorMachine = "_gc";
@@ -105,6 +106,13 @@ internal static class ObjectNames
         if (parts[2].Length == 32)
             return (new MachineId(parts[1]), run, null);
         return parts[2][32] == '.' ? (new MachineId(parts[1]), run, Uri.UnescapeDataString(parts[2][33..])) : null;
+    }
+
+    /// <summary>The n-th record of damage to a pack.</summary>
+    public static string QuarantineOf(string pack, int number)
+    {
+        var name = Quarantine + pack[Packs.Length..];
+        return number == 0 ? name : string.Create(CultureInfo.InvariantCulture, $"{name}.{number}");
     }
 
     private static int? ParseNumber(ReadOnlySpan<char> digits) =>

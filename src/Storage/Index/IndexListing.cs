@@ -12,6 +12,9 @@ internal sealed record IndexListing(IReadOnlyList<string> Segments, IReadOnlySet
     /// <summary>About how many entries the segments hold.</summary>
     public long EstimatedEntries { get; init; }
 
+    /// <summary>The records under bad/; their packs are among the excluded ones.</summary>
+    public IReadOnlyList<string> Quarantined { get; init; } = [];
+
     /// <summary>The epoch whose index counts, or 0.</summary>
     public int Epoch { get; init; }
 
@@ -35,6 +38,7 @@ internal sealed record IndexListing(IReadOnlyList<string> Segments, IReadOnlySet
             return early; // excluded is the set it holds
         }
 
+        var quarantined = new List<string>();
         var epochs = await EpochListing.ReadAsync(context, cancellationToken);
         if (forWriting)
         {
@@ -43,10 +47,14 @@ internal sealed record IndexListing(IReadOnlyList<string> Segments, IReadOnlySet
             if (rules.CondemnedSpared)
                 await ReadCondemnedAsync(context, epochs, excluded, cancellationToken);
             await foreach (var info in context.Store.ListAsync(ObjectNames.Quarantine, cancellationToken))
+            {
+                quarantined.Add(info.Key);
                 excluded.Add(ObjectNames.QuarantinedPack(info.Key));
+            }
         }
 
-        return await ReadSegmentsAsync(context, epochs, excluded, rules, cancellationToken);
+        var listing = await ReadSegmentsAsync(context, epochs, excluded, rules, cancellationToken);
+        return listing with { Quarantined = quarantined };
     }
 
     private static async Task<IndexListing> ReadSegmentsAsync(

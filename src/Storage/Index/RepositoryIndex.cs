@@ -125,7 +125,11 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
             _table.Reserve(segment.Count);
             var numbers = new uint?[segment.Packs.Count];
             for (var i = 0; i < numbers.Length; i++)
-                numbers[i] = listing.ExcludedPacks.Contains(segment.Packs[i].Name.Key) ? null : NumberOf(segment.Packs[i]);
+            {
+                var pack = segment.Packs[i];
+                numbers[i] = listing.ExcludedPacks.Contains(pack.Name.Key) || !segment.Believes(pack) ? null : NumberOf(pack);
+            }
+
             for (var i = 0; i < segment.Count; i++)
             {
                 var entry = segment[i];
