@@ -122,6 +122,11 @@ internal sealed class CollectorView : IDisposable
         foreach (var point in Points.Points.Where(point => point.Document is not null))
             segments.AddRange(point.Document!.Index.Where(segment => !superseded.Contains(segment.Key)).Select(
                 segment => new CountingSegment(segment, point.Run)));
+        var listed = new Dictionary<string, long>(StringComparer.Ordinal);
+        await foreach (var info in _context.Store.ListAsync(ObjectNames.Index, cancellationToken))
+            listed[info.Key] = info.Size;
+        SegmentKeys = [.. listed.Keys];
+        Index.Expect(segments.Sum(segment => listed.GetValueOrDefault(segment.Reference.Key)) / IndexListing.BytesPerEntry);
         foreach (var (number, segment) in segments.Index())
         {
             await Index.LoadAsync(segment.Reference, segment.Origin, cancellationToken);
@@ -129,10 +134,6 @@ internal sealed class CollectorView : IDisposable
         }
 
         Segments = segments;
-        var keys = new List<string>();
-        await foreach (var info in _context.Store.ListAsync(ObjectNames.Index, cancellationToken))
-            keys.Add(info.Key);
-        SegmentKeys = keys;
         Index.SetPresent(Packs, Quarantine.Select(group => group.Key).ToHashSet(StringComparer.Ordinal));
     }
 
