@@ -15,7 +15,8 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
     private readonly BlobTable _table = new();
     private readonly List<IndexedPack> _packs = [];
     private readonly List<Task<bool>?> _packChecks = [];
-    private readonly Dictionary<PackName, uint> _numbers = [];
+    private readonly Dictionary<(PackName Name, bool IsHearsay), uint> _numbers = [];
+    private readonly List<bool> _hearsay = [];
     private readonly Dictionary<uint, AdoptedPack> _adopted = [];
     private readonly List<AdoptedPack> _used = [];
     private Task? _loading;
@@ -85,7 +86,7 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
     {
         lock (_gate)
         {
-            var number = NumberOf(pack);
+            var number = NumberOf(pack, isHearsay: false);
             _packChecks[(int)number] = Task.FromResult(true);
             foreach (var entry in entries)
                 _table.Set(new IndexEntry(entry.Id, number, entry.Offset, entry.Length, entry.PlainLength, entry.Kind, entry.Compression));
@@ -112,6 +113,16 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
         }
     }
 
+    /// <summary>
+    /// Whether an entry is only what a run said of another run's pack. Nobody vouches for that: a host could talk others into trusting
+    /// places in their own packs where nothing of the kind lies, so it is opened before it is used (I10).
+    /// </summary>
+    public bool IsHearsay(uint pack)
+    {
+        lock (_gate)
+            return _hearsay[(int)pack];
+    }
+
     /// <summary>Whether a pack is there with its size; asked of the store once (I10).</summary>
     public Task<bool> IsPresentAsync(uint pack, CancellationToken cancellationToken)
     {
@@ -134,7 +145,7 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
             try
             {
                 if (await context.ReadSealedAsync(key, token) is { } plain)
-                    Merge(IndexSegment.Read(key, plain));
+                    Merge(IndexSegment.Read(key, plain), ObjectNames.RunOfSegment(key));
             }
             catch (RepositoryDamagedException)
             {
@@ -151,24 +162,26 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
     private bool MayAdopt(PackName pack)
     {
         lock (_gate)
-            return !listing.ExcludedPacks.Contains(pack.Key) && !_numbers.ContainsKey(pack);
+                return !listing.ExcludedPacks.Contains(pack.Key) && !_numbers.ContainsKey((pack, false)) && !_numbers.ContainsKey((pack, true));
     }
 
     private void Adopt(AdoptedPack adopted)
     {
         Add(adopted.Pack, adopted.Chunks);
         lock (_gate)
-            _adopted.Add(_numbers[adopted.Pack.Name], adopted);
+            _adopted.Add(_numbers[(adopted.Pack.Name, false)], adopted);
     }
 
-    private void Merge(IndexSegment segment)
+    private void Merge(IndexSegment segment, RunId? run)
     {
         lock (_gate)
         {
             _table.Reserve(segment.Count);
             var numbers = new uint?[segment.Packs.Count];
             for (var i = 0; i < numbers.Length; i++)
-                numbers[i] = listing.ExcludedPacks.Contains(segment.Packs[i].Name.Key) ? null : NumberOf(segment.Packs[i]);
+                numbers[i] = listing.ExcludedPacks.Contains(segment.Packs[i].Name.Key) 
+                    ? null
+                    : NumberOf(segment.Packs[i], run is not null && segment.Packs[i].Name.Run != run);
             for (var i = 0; i < segment.Count; i++)
             {
                 var entry = segment[i];
@@ -180,14 +193,15 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
     }
 
     // Caller holds _gate.
-    private uint NumberOf(IndexedPack pack)
+    private uint NumberOf(IndexedPack pack, bool isHearsay)
     {
-        if (_numbers.TryGetValue(pack.Name, out var number))
+        if (_numbers.TryGetValue((pack.Name, isHearsay), out var number))
             return number;
         number = (uint)_packs.Count;
         _packs.Add(pack);
+        _hearsay.Add(isHearsay);
         _packChecks.Add(null);
-        _numbers.Add(pack.Name, number);
+        _numbers.Add((pack.Name, isHearsay), number);
         return number;
     }
 }

@@ -55,7 +55,8 @@ public sealed partial class BackupRun
         Host = draft.Host,
         Writer = _context.Writer.ToString(),
         Time = draft.Time,
-        Seq = _start.Seq,
+        Seq = draft.Seq ?? _start.Seq,
+        Copied = draft.Copied,
         Prev = _start.Previous,
         Consistency = draft.Consistency,
         Tags = draft.Tags,
@@ -65,7 +66,7 @@ public sealed partial class BackupRun
         NotProtected = draft.NotProtected,
         Warnings = draft.Warnings,
         Index = [.. _segments.Written],
-        NewBytes = _chunkPacks.TotalLength + _nodePacks.TotalLength + _segments.Length,
+        NewBytes = Interlocked.Read(ref _adoptedLength) + _chunkPacks.TotalLength + _nodePacks.TotalLength + _segments.Length,
     };
 
     private static PointDisk Describe(DraftDisk disk)

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+using Tidemark.Storage;
+
+namespace Tidemark.Protocol.Tests;
+
+/// <summary>
+/// A process on some host: it lives until its work is done or the driver kills it; then nothing it still does reaches the store, but
+/// requests of its that are on their way may.
+/// </summary>
+internal sealed class Actor(World world, string name, ulong host, Func<Actor, Task> work)
+{
+    private readonly List<Repository> _opened = [];
+
+    public string Name => name;
+
+    public ulong Host => host;
+
+    public World World => world;
+
+    public bool IsDead { get; set; }
+
+    /// <summary>What follows on its host when it was killed.</summary>
+    public Action? Succeed { get; init; }
+
+    /// <summary>Until this step of the driver nothing of it happens.</summary>
+    public long PausedUntil { get; set; }
+
+    /// <summary>Its own choices; the order of its steps is the driver's.</summary>
+    public Random Random { get; } = new(world.Random.Next());
+
+    public Task Work { get; private set; } = Task.CompletedTask;
+
+    public void Start() => Work = Task.Factory.StartNew(
+        () => work(this), CancellationToken.None, TaskCreationOptions.DenyChildAttach, world.Scheduler).Unwrap();
+
+    /// <summary>Opens the repository as this process; nothing is cached from before.</summary>
+    public async Task<Repository> OpenAsync()
+    {
+        var repository = await Repository.OpenAsync(
+            new SimulatedStore(world, this), Credentials.None, world.OptionsOf(this), CancellationToken.None);
+        _opened.Add(repository);
+        return repository;
+    }
+
+    /// <summary>Gives back what its death left open.</summary>
+    public void Release()
+    {
+        foreach (var repository in _opened)
+            repository.Dispose();
+        _opened.Clear();
+    }
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+using Tidemark.Storage;
+
+namespace Tidemark.Protocol.Tests;
+
+/// <summary>Builds what a seed plays: the repository, the machines and who works on them.</summary>
+internal static class Scene
+{
+    private static readonly byte[] Config = MakeConfig();
+
+    public static readonly MachineId[] Machines = [new("alpha"), new("beta"), new("gamma")];
+
+    public static World Begin(int seed, List<string>? trace = null)
+    {
+        var world = new World(seed) { Trace = trace };
+        world.Objects.TryCreate("config", Config);
+        var writers = world.Random.Next(2, 5);
+        for (var writer = 0; writer < writers; writer++)
+        {
+            // Two hosts now and then have the same machine, as after a failover that was none.
+            var machine = Machines[world.Random.Next(8) == 0 ? 0 : writer % Machines.Length];
+            AddWriter(world, $"writer-{writer}", (ulong)writer + 1, machine, world.Random.Next(2, 5));
+        }
+
+        world.Spawn("reader", 9, actor => new ReaderWork(actor).RunAsync(world.Random.Next(1, 4)));
+        world.Spawn("retirer", 8, actor => RetirerWork.RunAsync(actor, world.Random.Next(0, 6)));
+        world.Spawn("fencer", 7, actor => FencerWork.RunAsync(actor, world.Random.Next(0, 3)));
+        return world;
+    }
+
+    // A process that dies is followed by another one on its host, which has less to do.
+    private static void AddWriter(World world, string name, ulong host, MachineId machine, int runs)
+    {
+        if (runs > 0)
+            world.Spawn(
+                name, host, actor => new WriterWork(actor, machine).RunAsync(runs),
+                () => AddWriter(world, name + "'", host, machine, runs - 1));
+    }
+
+    // The same for every seed, so that a seed gives the same ids in every process.
+    private static byte[] MakeConfig()
+    {
+        var id = new Guid("6f1d3e0a-52b1-4c57-9a34-0c8f7d21b6e5");
+        var master = Enumerable.Range(1, RepositoryKeys.KeySize).Select(value => (byte)value).ToArray();
+        var config = new ConfigDocument
+        {
+            Format = ConfigFile.CurrentFormat,
+            Id = id.ToString("N"),
+            Encryption = ConfigFile.NoEncryption,
+            PublicMaster = Convert.ToHexStringLower(master),
+        };
+        return ConfigFile.Write(config, new RepositoryKeys(master, id, encrypted: false));
+    }
+}
