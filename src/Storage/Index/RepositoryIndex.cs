@@ -82,15 +82,27 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
     }
 
     /// <summary>Adds what lies in a pack that is durable and was seen by this run, or is its own.</summary>
-    public void Add(IndexedPack pack, IEnumerable<PackEntry> entries)
+    public void Add(IndexedPack pack, IEnumerable<PackEntry> entries) => Add(pack, entries, isHearsay: false);
+
+    private void Add(IndexedPack pack, IEnumerable<PackEntry> entries, bool isHearsay)
     {
         lock (_gate)
         {
-            var number = NumberOf(pack, isHearsay: false);
+            var number = NumberOf(pack, isHearsay);
             _packChecks[(int)number] = Task.FromResult(true);
             foreach (var entry in entries)
                 _table.Set(new IndexEntry(entry.Id, number, entry.Offset, entry.Length, entry.PlainLength, entry.Kind, entry.Compression));
         }
+    }
+
+    /// <summary>
+    /// Whether an entry is only what a run said of another run's pack. Nobody vouches for that: a host could talk others into trusting
+    /// places in their own packs where nothing of the kind lies, so it is opened before it is used (I10).
+    /// </summary>
+    public bool IsHearsay(uint pack)
+    {
+        lock (_gate)
+            return _hearsay[(int)pack];
     }
 
     /// <summary>Packs of failed runs of which something is used: this run has to name them.</summary>
@@ -111,16 +123,6 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
             if (_adopted.Remove(pack, out var adopted))
                 _used.Add(adopted);
         }
-    }
-
-    /// <summary>
-    /// Whether an entry is only what a run said of another run's pack. Nobody vouches for that: a host could talk others into trusting
-    /// places in their own packs where nothing of the kind lies, so it is opened before it is used (I10).
-    /// </summary>
-    public bool IsHearsay(uint pack)
-    {
-        lock (_gate)
-            return _hearsay[(int)pack];
     }
 
     /// <summary>Whether a pack is there with its size; asked of the store once (I10).</summary>
@@ -162,14 +164,15 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
     private bool MayAdopt(PackName pack)
     {
         lock (_gate)
-                return !listing.ExcludedPacks.Contains(pack.Key) && !_numbers.ContainsKey((pack, false)) && !_numbers.ContainsKey((pack, true));
+            return !listing.ExcludedPacks.Contains(pack.Key) && !_numbers.ContainsKey((pack, false)) && !_numbers.ContainsKey((pack, true));
     }
 
     private void Adopt(AdoptedPack adopted)
     {
-        Add(adopted.Pack, adopted.Chunks);
+        // Whoever can write to the store could have put it there: opened before it is used, like any hearsay.
+        Add(adopted.Pack, adopted.Chunks, isHearsay: true);
         lock (_gate)
-            _adopted.Add(_numbers[(adopted.Pack.Name, false)], adopted);
+            _adopted.Add(_numbers[(adopted.Pack.Name, true)], adopted);
     }
 
     private void Merge(IndexSegment segment, RunId? run)
@@ -179,7 +182,7 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
             _table.Reserve(segment.Count);
             var numbers = new uint?[segment.Packs.Count];
             for (var i = 0; i < numbers.Length; i++)
-                numbers[i] = listing.ExcludedPacks.Contains(segment.Packs[i].Name.Key) 
+                numbers[i] = listing.ExcludedPacks.Contains(segment.Packs[i].Name.Key)
                     ? null
                     : NumberOf(segment.Packs[i], run is not null && segment.Packs[i].Name.Run != run);
             for (var i = 0; i < segment.Count; i++)

@@ -34,7 +34,7 @@ internal static class Adoption
         }
 
         var adopted = new AdoptedPack?[found.Count];
-        var options = new ParallelOptions { MaxDegreeOfParallelism = ReadsAtOnce, CancellationToken = cancellationToken };
+        var options = context.Scheduler.AtOnce(ReadsAtOnce, cancellationToken);
         await Parallel.ForAsync(0, found.Count, options, async (number, token) =>
             adopted[number] = await TryReadAsync(context, found[number].Name, found[number].Size, token));
         return [.. adopted.OfType<AdoptedPack>()];
