@@ -69,7 +69,7 @@ internal sealed class KnownBlobs(RepositoryContext context, RepositoryIndex inde
         }
     }
 
-    /// <summary>Where a chunk lies that may be reused and now counts as used, without claiming it; null when there is no such place.</summary>
+    /// <summary>Where a chunk lies that may be reused, and now counts as used; null when there is no such place.</summary>
     public async ValueTask<BlobLocation?> FindAsync(BlobId id, int chunkSize, CancellationToken cancellationToken)
     {
         await index.EnsureLoadedAsync(cancellationToken);
