@@ -45,7 +45,7 @@ internal static class CopyCommand
             : new RepositoryAccess(password is null ? null : GlobalOptions.ReadPassword(password), keyFile);
         await using var source = await result.OpenRepositoryAsync(settings, cancellationToken);
         await using var target = await RepositorySession.OpenAsync(
-            result.GetValue(To)!, access, result.StoreChoices(), cancellationToken);
+            result.GetValue(To)!, access, result.Choices(), cancellationToken);
         var names = result.GetValue(Points)!;
         IReadOnlyList<PointInfo> chosen = [];
         if (names.Length > 0)

@@ -161,7 +161,8 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
     private bool MayAdopt(PackName pack)
     {
         lock (_gate)
-            return !listing.ExcludedPacks.Contains(pack.Key) && !_numbers.ContainsKey((pack, false)) && !_numbers.ContainsKey((pack, true));
+            return !listing.ExcludedPacks.Contains(pack.Key)
+                && !_numbers.ContainsKey((pack, false)) && !_numbers.ContainsKey((pack, true));
     }
 
     private void Adopt(AdoptedPack adopted)

@@ -69,14 +69,16 @@ internal sealed class KnownBlobs(RepositoryContext context, RepositoryIndex inde
         }
     }
 
-    /// <summary>Where a chunk lies that may be reused, without claiming it; null when there is no such place.</summary>
+    /// <summary>Where a chunk lies that may be reused, and now counts as used; null when there is no such place.</summary>
     public async ValueTask<BlobLocation?> FindAsync(BlobId id, int chunkSize, CancellationToken cancellationToken)
     {
         await index.EnsureLoadedAsync(cancellationToken);
         for (var copy = 0; index.Find(in id, copy) is { } found; copy++)
         {
-            if (await MayReuseAsync(found.Entry, found.Pack, copy, chunkSize, cancellationToken))
-                return new BlobLocation(found.Pack.Name, found.Entry.Offset, found.Entry.Length);
+            if (!await MayReuseAsync(found.Entry, found.Pack, copy, chunkSize, cancellationToken))
+                continue;
+            index.Use(found.Entry.Pack);
+            return new BlobLocation(found.Pack.Name, found.Entry.Offset, found.Entry.Length);
         }
 
         return null;
