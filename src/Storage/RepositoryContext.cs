@@ -21,11 +21,16 @@ internal sealed record RepositoryContext(
     private KnownRoster? _roster;
 
     /// <summary>The same repository with nothing cached; disposed on its own.</summary>
-    public RepositoryContext Fresh() =>
-        new(Store.Uncached, Keys, Writer, Id, Host, Clock) { Scheduler = Scheduler, NewRun = NewRun, Processes = Processes };
+    public RepositoryContext Fresh() => new(Store.Uncached, Keys, Writer, Id, Host, Clock)
+    {
+        Scheduler = Scheduler,
+        NewRun = NewRun,
+        Processes = Processes,
+    };
 
     /// <summary>The roster of an epoch, if it is the one read last; rosters never change.</summary>
-    public Roster? FindRoster(int epoch) => Volatile.Read(ref _roster) is { } known && known.Epoch == epoch ? known.Roster : null;
+    public Roster? FindRoster(int epoch) =>
+        Volatile.Read(ref _roster) is { } known && known.Epoch == epoch ? known.Roster : null;
 
     public void KeepRoster(int epoch, Roster roster) => Volatile.Write(ref _roster, new KnownRoster(epoch, roster));
 

@@ -18,6 +18,7 @@ internal abstract class ProcessTable
 
     private sealed class Linux : ProcessTable
     {
+        private const int NoSuchProcess = 3; // ESRCH: it ended while it was read
         private const long Unreadable = -1;
         private const int StartField = 20; // of /proc/pid/stat, counted from the third field (state) as 1
 
@@ -59,11 +60,11 @@ internal abstract class ProcessTable
                 var fields = stat[(stat.LastIndexOf(')') + 2)..].Split(' ');
                 return long.Parse(fields[StartField - 1], CultureInfo.InvariantCulture);
             }
-            catch (IOException)
+            catch (IOException none) when (none is FileNotFoundException or DirectoryNotFoundException || none.HResult == NoSuchProcess)
             {
-                return null; // there is none, or it ended while it was read
+                return null;
             }
-            catch (UnauthorizedAccessException)
+            catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
             {
                 return Unreadable;
             }
