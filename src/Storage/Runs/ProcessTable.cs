@@ -66,7 +66,7 @@ internal abstract class ProcessTable
             }
             catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
             {
-                return Unreadable;
+                return Unreadable; // no open files left, or no right to look: says nothing of that process
             }
         }
     }
