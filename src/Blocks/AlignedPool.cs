@@ -23,7 +23,8 @@ public static class AlignedPool
         if (bag.TryTake(out var array))
             Interlocked.Add(ref _kept, -array.Length);
         else
-            array = GC.AllocateUninitializedArray<byte>((int)BitOperations.RoundUpToPowerOf2((uint)size) + DirectIo.Alignment, pinned: true);
+            array = GC.AllocateUninitializedArray<byte>(
+                (int)BitOperations.RoundUpToPowerOf2((uint)size) + DirectIo.Alignment, pinned: true);
         return new Lease(array, length, bag);
     }
 

@@ -69,6 +69,12 @@ public sealed class HealingTests
         await Fixture.AssertHoldsAsync(later, second.Disk("vda"), changed);
         await Assert.ThrowsAsync<RepositoryDamagedException>(() => Fixture.ReadAsync(later, first.Disk("vda")));
 
+        // Without the point that needs them, nothing is damaged.
+        var forgotten = new MemoryStore(store.Objects);
+        forgotten.Objects[$"retire/{Fixture.Machine}/{first.Id}"] = [];
+        Assert.Equal([pack], (await VerifyAsync(forgotten, VerifyLevel.Data, true)).Healed);
+        Assert.True((await VerifyAsync(forgotten, VerifyLevel.Quick, true)).IsSound);
+
         // The old bytes come back, on any machine: now it is whole.
         await HealOneAsync(store, Second, content, null, null);
         Assert.True((await VerifyAsync(store, VerifyLevel.Data, true)).IsSound);
@@ -140,6 +146,18 @@ public sealed class HealingTests
 
             Assert.DoesNotContain(store.Objects.Keys, key => key.StartsWith("bad/", StringComparison.Ordinal));
         }
+    }
+
+    [Fact]
+    public async Task StoreThatMayOnlyBeRead_IsVerifiedAllTheSame()
+    {
+        var made = await MakeAsync(5);
+        var bad = made.Store.Objects.Keys.First(key => key.Contains("/d-", StringComparison.Ordinal));
+        DamageTests.Damage(made.Store, bad, "flip");
+        made.Store.BeforeWrite = (_, key) => throw new StoreException($"'{key}' may not be written.", isTransient: false);
+        var result = await VerifyAsync(made.Store, VerifyLevel.Packs, true);
+        Assert.Equal(bad, Assert.Single(result.Damaged).Key);
+        Assert.Empty(result.Quarantined);
     }
 
     [Fact]

@@ -17,7 +17,8 @@ internal static class GuardianCommand
         command.SetAction(async (result, _) =>
         {
             await Guardian.RunAsync(
-                result.GetValue(Connection) is { Length: > 0 } uri ? uri : null, HostFolders.Default(), Console.In, Console.Out, Hypervisors.ConnectAsync);
+                result.GetValue(Connection) is { Length: > 0 } uri ? uri : null, HostFolders.Default(), Console.In, Console.Out,
+                Hypervisors.ConnectAsync);
             return ExitCode.Done;
         });
         return command;

@@ -48,7 +48,7 @@ internal sealed class LostBlobs
         for (var copy = 0; index.Find(in id, copy) is { } found; copy++)
         {
             if (await index.IsPresentAsync(found.Entry.Pack, cancellationToken)
-                && (found.Pack.Name.Writer == context.Writer
+                && ((found.Pack.Name.Writer == context.Writer && !index.IsHearsay(found.Entry.Pack))
                     || await BlobProbe.OpensAsync(context, found.Pack.Name.Key, found.Entry, cancellationToken)))
                 return true;
         }

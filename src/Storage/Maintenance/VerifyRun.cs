@@ -61,7 +61,7 @@ internal sealed class VerifyRun : IDisposable
 
         var findings = new VerifyFindings(
             packs, _damage, _sound, _damagedBlobs, await Quarantine.ReadAsync(_context, cancellationToken), level == VerifyLevel.Quick);
-        return await ResultAsync(points.Points, findings, segments, options.Quarantine, cancellationToken) with
+        return await ResultAsync(points.Points, findings, segments, options, cancellationToken) with
         {
             Points = points.Points.Count,
             Segments = _segments,
@@ -90,7 +90,8 @@ internal sealed class VerifyRun : IDisposable
         {
             var known = _damage.ToArray();
             var (epoch, segments) = await CheckSegmentsOnceAsync(points, packs, cancellationToken);
-            if (_damage.Count == known.Length || (await IndexListing.ReadAsync(_context, forWriting: false, cancellationToken)).Epoch == epoch)
+            if (_damage.Count == known.Length
+                || (await IndexListing.ReadAsync(_context, forWriting: false, cancellationToken)).Epoch == epoch)
                 return segments;
             // A collector was at work meanwhile: what seems missing may be folded, moved or collected.
             _damage.Clear();
@@ -250,7 +251,7 @@ internal sealed class VerifyRun : IDisposable
     }
 
     private async Task<VerifyResult> ResultAsync(
-        IReadOnlyList<RestorePoint> points, VerifyFindings findings, IReadOnlyList<string> segments, bool quarantine,
+        IReadOnlyList<RestorePoint> points, VerifyFindings findings, IReadOnlyList<string> segments, VerifyOptions options,
         CancellationToken cancellationToken)
     {
         var unread = _unread.Select(entry => new UnreadObject(entry.Key, entry.Value)).OrderBy(item => item.Key, StringComparer.Ordinal);
@@ -265,8 +266,11 @@ internal sealed class VerifyRun : IDisposable
         }
 
         var affected = await ReachAsync(points, assessment, cancellationToken);
-        var written = quarantine ? await QuarantineAsync(assessment, findings, cancellationToken) : [];
-        var hurting = assessment.Lost.Values.SelectMany(packs => packs).ToHashSet(StringComparer.Ordinal);
+        var written = options.Quarantine ? await QuarantineAsync(assessment, findings, cancellationToken) : [];
+        // Of all points known, what none needs hurts nothing, lost or not.
+        var hurting = options.Only is null
+            ? affected.Keys.ToHashSet(StringComparer.Ordinal)
+            : assessment.Lost.Values.SelectMany(packs => packs).ToHashSet(StringComparer.Ordinal);
         var healed = _damage.Keys.Where(key => findings.Recorded.ContainsKey(key) && !hurting.Contains(key))
             .ToHashSet(StringComparer.Ordinal);
         return new VerifyResult
@@ -323,8 +327,15 @@ internal sealed class VerifyRun : IDisposable
                 continue;
             if (await _context.Store.HeadAsync(ObjectNames.Config, cancellationToken) is null)
                 throw new StoreException($"'{_context.Store.Description}' does not show its config any more.", isTransient: true);
-            await Quarantine.AddAsync(_context, pack, blobs, _damage[pack], known, cancellationToken);
-            written.Add(pack);
+            try
+            {
+                await Quarantine.AddAsync(_context, pack, blobs, _damage[pack], known, cancellationToken);
+                written.Add(pack);
+            }
+            catch (StoreException failure) when (!failure.IsTransient)
+            {
+                break; // who may not write there has looked all the same
+            }
         }
 
         return written;

@@ -46,7 +46,8 @@ internal static class FencerWork
                 var runs = new List<(MachineId Machine, RunId Run)>();
                 await foreach (var info in store.ListAsync("runs/", CancellationToken.None))
                 {
-                    if (info.Key.Split('/') is [_, _, var machine, var run] && MachineId.IsValid(machine) && RunId.TryParse(run, out var id))
+                    if (info.Key.Split('/') is [_, _, var machine, var run] && MachineId.IsValid(machine)
+                        && RunId.TryParse(run, out var id))
                         runs.Add((new MachineId(machine), id));
                 }
 
