@@ -25,6 +25,9 @@ internal sealed class Actor(World world, string name, ulong host, Func<Actor, Ta
     /// <summary>Until this step of the driver nothing of it happens.</summary>
     public long PausedUntil { get; set; }
 
+    /// <summary>What it looks like to who asks whether it lives.</summary>
+    public ProcessMark Mark { get; } = new("boot", "space", world.Actors.Count + 1, 0);
+
     /// <summary>Its own choices; the order of its steps is the driver's.</summary>
     public Random Random { get; } = new(world.Random.Next());
 
@@ -40,6 +43,13 @@ internal sealed class Actor(World world, string name, ulong host, Func<Actor, Ta
             new SimulatedStore(world, this), Credentials.None, world.OptionsOf(this), CancellationToken.None);
         _opened.Add(repository);
         return repository;
+    }
+
+    /// <summary>Does nothing for a while of the driver's choice.</summary>
+    public async Task RestAsync(int steps)
+    {
+        PausedUntil = world.StepNumber + Random.Next(steps);
+        await new SimulatedStore(world, this).HeadAsync("config", CancellationToken.None);
     }
 
     /// <summary>Gives back what its death left open.</summary>

@@ -8,11 +8,19 @@ internal static class Scene
 {
     private static readonly byte[] Config = MakeConfig();
 
+    private static readonly TimeSpan[] Windows = [TimeSpan.Zero, TimeSpan.FromMinutes(1), TimeSpan.FromHours(1)];
+
     public static readonly MachineId[] Machines = [new("alpha"), new("beta"), new("gamma")];
 
-    public static World Begin(int seed, List<string>? trace = null)
+    public static World Begin(
+        int seed, List<string>? trace = null, WriterRules? writerRules = null, CollectorRules? collectorRules = null)
     {
-        var world = new World(seed) { Trace = trace };
+        var world = new World(seed)
+        {
+            Trace = trace,
+            WriterRules = writerRules ?? WriterRules.All,
+            CollectorRules = collectorRules ?? CollectorRules.All,
+        };
         world.Objects.TryCreate("config", Config);
         var writers = world.Random.Next(2, 5);
         for (var writer = 0; writer < writers; writer++)
@@ -22,7 +30,11 @@ internal static class Scene
             AddWriter(world, $"writer-{writer}", (ulong)writer + 1, machine, world.Random.Next(2, 5));
         }
 
-        world.Spawn("reader", 9, actor => new ReaderWork(actor).RunAsync(world.Random.Next(1, 4)));
+        for (var reader = 0; reader < 2; reader++)
+            world.Spawn($"reader-{reader}", 10 + (ulong)reader, actor => new ReaderWork(actor).RunAsync(world.Random.Next(1, 4)));
+        var window = Windows[world.Random.Next(Windows.Length)];
+        for (var collector = 0; collector < 2; collector++)
+            AddCollector(world, $"collector-{collector}", 20 + (ulong)collector, world.Random.Next(1, 5), window);
         world.Spawn("retirer", 8, actor => RetirerWork.RunAsync(actor, world.Random.Next(0, 6)));
         world.Spawn("fencer", 7, actor => FencerWork.RunAsync(actor, world.Random.Next(0, 3)));
         return world;
@@ -35,6 +47,14 @@ internal static class Scene
             world.Spawn(
                 name, host, actor => new WriterWork(actor, machine).RunAsync(runs),
                 () => AddWriter(world, name + "'", host, machine, runs - 1));
+    }
+
+    private static void AddCollector(World world, string name, ulong host, int times, TimeSpan window)
+    {
+        if (times > 0)
+            world.Spawn(
+                name, host, actor => CollectorWork.RunAsync(actor, times, window),
+                () => AddCollector(world, name + "'", host, times - 1, window));
     }
 
     // The same for every seed, so that a seed gives the same ids in every process.

@@ -52,6 +52,15 @@ internal sealed class World
 
     public Faults Faults { get; set; }
 
+    public long StepNumber => _step;
+
+    public WriterRules WriterRules { get; init; } = WriterRules.All;
+
+    public CollectorRules CollectorRules { get; init; } = CollectorRules.All;
+
+    /// <summary>Readers registered and at work.</summary>
+    public int ReadersAtWork { get; set; }
+
     /// <summary>Broken promises, in words.</summary>
     public List<string> Violations { get; } = [];
 
@@ -83,6 +92,7 @@ internal sealed class World
         Clock = Clock.For(TimeSpan.FromHours(((long)actor.Host - 2) * 29)),
         Scheduler = Scheduler,
         NewRun = NewRun,
+        Processes = new SimulatedProcesses(this, actor),
     };
 
     public RunId NewRun()
@@ -169,6 +179,8 @@ internal sealed class World
     private void Succeed(StoreRequest request)
     {
         var answer = request.Effect();
+        if (ReadersAtWork > 0 && request.Kind == RequestKind.Delete && request.Key.StartsWith("packs/", StringComparison.Ordinal))
+            Counters.Count("packs deleted beside readers");
         Trace?.Add($"{Clock.Now:dd HH:mm:ss} {request.Actor.Name} {request.Kind} {request.Key} -> {Show(answer)}");
         request.Answer.SetResult(answer);
     }

@@ -9,6 +9,7 @@ internal sealed class WriterWork(Actor actor, MachineId machine)
 {
     private readonly List<RestorePoint> _remembered = [];
     private RunId? _underway;
+    private RestorePoint? _base;
 
     public async Task RunAsync(int runs)
     {
@@ -17,7 +18,10 @@ internal sealed class WriterWork(Actor actor, MachineId machine)
             try
             {
                 var repository = await actor.OpenAsync();
+                if (run == 0 || actor.Random.Next(4) == 0)
+                    actor.World.Counters.Count("revocations by a host", await repository.RevokeDeadRunsAsync(CancellationToken.None));
                 await BackUpAsync(repository);
+                await actor.RestAsync(600);
             }
             catch (Exception expected) when (expected is StoreException or CommitUnknownException)
             {
@@ -25,6 +29,8 @@ internal sealed class WriterWork(Actor actor, MachineId machine)
             }
             catch (BaseUnusableException)
             {
+                if (_base is null || !actor.World.Truth.Of(_base)!.IsRetireAsked)
+                    actor.World.Truth.Violated($"Run '{_underway}' of '{machine}' was told that its base is deleted; it is not.");
                 actor.World.Counters.Count("bases found deleted");
             }
             catch (RunRevokedException)
@@ -43,10 +49,17 @@ internal sealed class WriterWork(Actor actor, MachineId machine)
         var world = actor.World;
         var random = actor.Random;
         var origin = await ChooseBaseAsync(repository);
-        var before = origin is null ? null : world.Truth[origin.Id]!.Content;
+        _base = origin;
+        var before = origin is null ? null : world.Truth.Of(origin)!.Content;
         var content = Change(before ?? new int[world.ChunkCountOf(machine)]);
         _underway = world.NewRun();
-        var options = new BackupRunOptions { Id = _underway, Bases = origin is null ? [] : [origin], Workers = random.Next(1, 3) };
+        var options = new BackupRunOptions
+        {
+            Id = _underway,
+            Bases = origin is null ? [] : [origin],
+            Workers = random.Next(1, 3),
+            Rules = world.WriterRules,
+        };
         await using var run = await repository.BeginRunAsync(machine, options, CancellationToken.None);
         var disk = run.OpenDisk("vda", (long)content.Length << Chunks.Log2, Chunks.Log2, origin?.Disk("vda").Tree);
         for (var chunk = 0; chunk < content.Length; chunk++)
@@ -72,7 +85,7 @@ internal sealed class WriterWork(Actor actor, MachineId machine)
         truth.IsReported = true;
         world.Counters.Count("commits");
         if (origin is not null)
-            world.Counters.Count(world.Truth[origin.Id]!.IsRetireAsked ? "inherited from a point being deleted" : "incremental commits");
+            world.Counters.Count(world.Truth.Of(origin)!.IsRetireAsked ? "inherited from a point being deleted" : "incremental commits");
         if (result.KnownChunks > 0)
             world.Counters.Count("commits with reused chunks");
         _remembered.Add(point);
