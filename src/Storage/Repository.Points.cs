@@ -27,6 +27,10 @@ public sealed partial class Repository
         }
 
         var retired = await RetiredAsync(scope, cancellationToken);
+
+        // I16: read last, since a collector removes points and retire records only after the roster that calls them gone.
+        var roster = (await EpochListing.ReadAsync(_context, cancellationToken)).Roster;
+        found.RemoveAll(info => ObjectNames.ParsePoint(info.Key) is { } key && roster.IsGone(key.Run));
         var points = new ConcurrentBag<RestorePoint>();
         var damaged = new ConcurrentBag<RepositoryDamagedException>();
         var options = _context.Scheduler.AtOnce(PointsAtOnce, cancellationToken);
@@ -56,7 +60,8 @@ public sealed partial class Repository
     {
         var retired = await RetiredAsync(machine + "/", cancellationToken);
         var suffix = $"{machine}/{run}";
-        if (retired.Contains((suffix, null)) || await ReadPointAsync(ObjectNames.Point(machine, run), cancellationToken) is not { } known)
+        if (retired.Contains((suffix, null)) || (await EpochListing.ReadAsync(_context, cancellationToken)).Roster.IsGone(run)
+            || await ReadPointAsync(ObjectNames.Point(machine, run), cancellationToken) is not { } known)
             return null;
         return WithoutRetired(known.Point, suffix, retired);
     }
@@ -113,7 +118,7 @@ public sealed partial class Repository
         return left.Length == point.Disks.Count ? point : point with { Disks = left };
     }
 
-    private async ValueTask<KnownPoint?> ReadPointAsync(string key, CancellationToken cancellationToken)
+    internal async ValueTask<KnownPoint?> ReadPointAsync(string key, CancellationToken cancellationToken)
     {
         if (_points.TryGetValue(key, out var known))
             return known;
@@ -141,5 +146,6 @@ public sealed partial class Repository
         }
     }
 
-    private sealed record KnownPoint(RestorePoint Point, string Hash);
+    /// <summary>A point that was read, and the SHA-256 of its sealed bytes.</summary>
+    internal sealed record KnownPoint(RestorePoint Point, string Hash);
 }

@@ -6,6 +6,7 @@ namespace Tidemark.Storage;
 public sealed partial class Repository
 {
     private string? _writeFeature;
+    private string? _collectFeature;
 
     /// <summary>Begins a backup run of a machine: announces it, checks its bases, and reads what may be reused, in this order
     /// (I6).</summary>
@@ -17,14 +18,22 @@ public sealed partial class Repository
             throw new FormatTooNewException(
                 $"The repository needs feature '{_writeFeature}' for writing, which this program does not know.");
         var id = options.Id ?? _context.NewRun();
-        var trees = options.Bases.SelectMany(point => point.Disks.Select(disk => disk.Tree).Concat(point.Files.Select(file => file.Tree)));
+        var rules = options.Rules;
+        var trees = options.Bases.SelectMany(VerifyRun.TreesOf);
         var pins = trees.Where(tree => !tree.Root.IsZero).ToArray();
-        var key = await AnnounceAsync("backup", machine.Value, id, pins, cancellationToken);
+        var key = rules.RegisterFirst
+            ? await AnnounceAsync(RunDocument.Backup, machine.Value, id, pins, cancellationToken)
+            : ObjectNames.Run(_context.Writer, machine.Value, id);
         try
         {
-            await CheckBasesAsync(options.Bases, cancellationToken);
-            var listing = await IndexListing.ReadAsync(_context, forWriting: true, cancellationToken);
+            if (rules.CheckBases)
+                await CheckBasesAsync(options, cancellationToken);
+            var listing = await IndexListing.ReadAsync(_context, forWriting: true, rules, cancellationToken);
+            if (rules.CheckBases && rules.GoneStaysGone && options.Bases.FirstOrDefault(point => listing.Roster.IsGone(point.Id)) is { } gone)
+                throw Unusable(gone);
             var newest = await NewestAsync(machine, cancellationToken);
+            if (!rules.RegisterFirst)
+                await AnnounceAsync(RunDocument.Backup, machine.Value, id, pins, cancellationToken);
             var start = new RunStart(
                 id, machine, key, listing, (newest?.Point.Seq ?? 0) + 1, newest?.Hash, pins.Select(pin => pin.Root).ToHashSet());
             return new BackupRun(_context, options, start);
@@ -40,21 +49,57 @@ public sealed partial class Repository
     /// Registers a reader of a point, so that a collector spares what it reads, and opens its disks. A store that can't be written to
     /// gives a reader without that protection.
     /// </summary>
+    /// <exception cref="PointGoneException">The point, or a disk of it, was deleted and its time to be brought back is over.</exception>
     public async Task<ReadRun> BeginReadAsync(RestorePoint point, CancellationToken cancellationToken)
     {
-        var pins = point.Disks.Select(disk => disk.Tree).Concat(point.Files.Select(file => file.Tree)).Where(tree => !tree.Root.IsZero);
+        var pins = VerifyRun.TreesOf(point).Where(tree => !tree.Root.IsZero);
+        string? key = null;
         try
         {
-            var key = await AnnounceAsync("read", point.MachineId.Value, _context.NewRun(), pins, cancellationToken);
-            return new ReadRun(_context, point, key);
+            key = await AnnounceAsync(RunDocument.Read, point.MachineId.Value, _context.NewRun(), pins, cancellationToken);
         }
         catch (StoreException failure) when (!failure.IsTransient)
         {
-            return new ReadRun(_context, point, null);
+            key = null;
+        }
+
+        var run = new ReadRun(_context, point, key);
+        try
+        {
+            // I17: registered first, looked for afterwards.
+            if (await IsExpiredAsync(point, cancellationToken))
+                throw new PointGoneException($"Restore point '{point.ShortId}' of machine '{point.MachineId}' was deleted.");
+            return run;
+        }
+        catch
+        {
+            await run.DisposeAsync();
+            throw;
         }
     }
 
-    private async Task<string> AnnounceAsync(
+    /// <summary>Ends runs of this host whose processes are gone, by their tombstones; those that had committed stay. The number of runs
+    /// that were revoked.</summary>
+    public async Task<int> RevokeDeadRunsAsync(CancellationToken cancellationToken)
+    {
+        var revoked = 0;
+        foreach (var run in await RunListing.ReadAsync(_context.Store, _context.Writer, cancellationToken))
+        {
+            var fence = ObjectNames.Fence(run.Machine, run.Id);
+            if (run.HasEnd || await _context.Store.HeadAsync(fence, cancellationToken) is not null
+                || (await RunListing.ReadDocumentAsync(_context, run, cancellationToken)).Document is not { Process: { } process } document
+                || document.Host != _context.Host || !_context.Processes.IsGone(process))
+                continue;
+            if (document.Purpose == RunDocument.Read)
+                await _context.Store.PutIfAbsentAsync(run.Key + ".end", ReadOnlyMemory<byte>.Empty, cancellationToken);
+            else if (await RunFence.FenceAsync(_context.Store, fence, cancellationToken) == RunEnd.Revoked)
+                revoked++;
+        }
+
+        return revoked;
+    }
+
+    internal async Task<string> AnnounceAsync(
         string purpose, string machine, RunId id, IEnumerable<TreeRef> pins, CancellationToken cancellationToken)
     {
         var key = ObjectNames.Run(_context.Writer, machine, id);
@@ -65,6 +110,7 @@ public sealed partial class Repository
             Writer = _context.Writer.ToString(),
             Host = _context.Host,
             Time = _context.Clock.GetUtcNow(),
+            Process = _context.Processes.Own,
             Pins = [.. pins.Select(tree => new Pin(tree.Root.ToString(), tree.Depth)).Distinct()],
         };
         var content = _context.Close(key, JsonSerializer.SerializeToUtf8Bytes(document, FormatJson.Default.RunDocument));
@@ -73,20 +119,41 @@ public sealed partial class Repository
         return key;
     }
 
-    private async Task CheckBasesAsync(IReadOnlyList<RestorePoint> bases, CancellationToken cancellationToken)
+    private async Task CheckBasesAsync(BackupRunOptions options, CancellationToken cancellationToken)
     {
-        foreach (var point in bases)
+        foreach (var point in options.Bases)
         {
-            var deleted = await _context.Store.HeadAsync(ObjectNames.Retire(point.MachineId, point.Id), cancellationToken) is not null;
-            foreach (var disk in point.Disks)
-                deleted |= await _context.Store.HeadAsync(
-                    ObjectNames.RetireDisk(point.MachineId, point.Id, disk.Name), cancellationToken) is not null;
+            var deleted = options.AllowRetiredBases
+                ? await IsExpiredAsync(point, cancellationToken)
+                : await IsMarkedAsync(point, ObjectNames.Retire, ObjectNames.RetireDisk, cancellationToken);
             var info = await _context.Store.HeadAsync(ObjectNames.Point(point.MachineId, point.Id), cancellationToken);
             if (deleted || info is not { Size: > 0 })
-                throw new BaseUnusableException(
-                    $"Restore point '{point.ShortId}' of machine '{point.MachineId}' was deleted; it can't be a base any more.");
+                throw Unusable(point);
         }
     }
+
+    private async Task<bool> IsExpiredAsync(RestorePoint point, CancellationToken cancellationToken) =>
+        await IsMarkedAsync(point, ObjectNames.Expire, ObjectNames.ExpireDisk, cancellationToken)
+        || await _context.Store.HeadAsync(ObjectNames.Point(point.MachineId, point.Id), cancellationToken) is not { Size: > 0 }
+        || (await EpochListing.ReadAsync(_context, cancellationToken)).Roster.IsGone(point.Id);
+
+    private async Task<bool> IsMarkedAsync(
+        RestorePoint point, Func<MachineId, RunId, string> whole, Func<MachineId, RunId, string, string> part,
+        CancellationToken cancellationToken)
+    {
+        if (await _context.Store.HeadAsync(whole(point.MachineId, point.Id), cancellationToken) is not null)
+            return true;
+        foreach (var disk in point.Disks)
+        {
+            if (await _context.Store.HeadAsync(part(point.MachineId, point.Id, disk.Name), cancellationToken) is not null)
+                return true;
+        }
+
+        return false;
+    }
+
+    private static BaseUnusableException Unusable(RestorePoint point) =>
+        new($"Restore point '{point.ShortId}' of machine '{point.MachineId}' was deleted; it can't be a base any more.");
 
     // The run can't go on; its tombstone only tells a collector sooner, so a store that fails here changes nothing.
     private async Task RevokeQuietlyAsync(MachineId machine, RunId id, Exception failure)

@@ -36,6 +36,9 @@ public sealed record OpenOptions
 
     /// <summary>Makes the ids of runs; another one only for tests.</summary>
     internal Func<RunId> NewRun { get; init; } = RunId.New;
+
+    /// <summary>Which process this is and which are gone; another one only for tests.</summary>
+    internal ProcessTable Processes { get; init; } = ProcessTable.OfHost;
 }
 
 /// <summary>
@@ -109,7 +112,11 @@ public sealed partial class Repository : IDisposable
         var keys = new RepositoryKeys(master, id, encrypted);
         ConfigFile.CheckMac(content, keys);
         var context = ContextOf(store, keys, id, open);
-        return new Repository(context) { _writeFeature = config.Features.Write.Count > 0 ? config.Features.Write[0] : null };
+        return new Repository(context)
+        {
+            _writeFeature = config.Features.Write.Count > 0 ? config.Features.Write[0] : null,
+            _collectFeature = config.Features.Collect.Count > 0 ? config.Features.Collect[0] : null,
+        };
     }
 
     /// <summary>Opens a disk of a restore point for reading, unprotected from a collector: see <see cref="BeginReadAsync"/>.</summary>
@@ -198,7 +205,12 @@ public sealed partial class Repository : IDisposable
     }
 
     private static RepositoryContext ContextOf(IObjectStore store, RepositoryKeys keys, Guid id, OpenOptions open) =>
-        new(store, keys, WriterOf(open, id), id, open.Host, open.Clock) { Scheduler = open.Scheduler, NewRun = open.NewRun };
+        new(store, keys, WriterOf(open, id), id, open.Host, open.Clock)
+        {
+            Scheduler = open.Scheduler,
+            NewRun = open.NewRun,
+            Processes = open.Processes,
+        };
 
     private static WriterId WriterOf(OpenOptions open, Guid repository)
     {

@@ -15,8 +15,18 @@ internal sealed record RepositoryContext(
 
     public NodeCache Nodes { get; } = new();
 
+    /// <summary>Which processes of this host are gone.</summary>
+    public ProcessTable Processes { get; init; } = ProcessTable.OfHost;
+
+    private KnownRoster? _roster;
+
     /// <summary>The same repository with nothing cached; disposed on its own.</summary>
-    public RepositoryContext Fresh() => new(Store, Keys, Writer, Id, Host, Clock) { Scheduler = Scheduler, NewRun = NewRun };
+    public RepositoryContext Fresh() => new(Store, Keys, Writer, Id, Host, Clock) { Scheduler = Scheduler, NewRun = NewRun, Processes = Processes };
+
+    /// <summary>The roster of an epoch, if it is the one read last; rosters never change.</summary>
+    public Roster? FindRoster(int epoch) => Volatile.Read(ref _roster) is { } known && known.Epoch == epoch ? known.Roster : null;
+
+    public void KeepRoster(int epoch, Roster roster) => Volatile.Write(ref _roster, new KnownRoster(epoch, roster));
 
     /// <summary>A sealed object's plain bytes, or null when there is none.</summary>
     public async ValueTask<byte[]?> ReadSealedAsync(string key, CancellationToken cancellationToken)
@@ -38,4 +48,6 @@ internal sealed record RepositoryContext(
     }
 
     public void Dispose() => Codecs.Dispose();
+
+    private sealed record KnownRoster(int Epoch, Roster Roster);
 }

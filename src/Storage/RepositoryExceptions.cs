@@ -33,3 +33,9 @@ public sealed class BaseUnusableException(string message) : Exception(message);
 
 /// <summary>Whether the point was committed could not be found out: fence the run later to know.</summary>
 public sealed class CommitUnknownException(string message, Exception inner) : Exception(message, inner);
+
+/// <summary>The restore point was deleted for good, or never was: choose another one.</summary>
+public sealed class PointGoneException(string message) : Exception(message);
+
+/// <summary>A collection did not begin, or stopped, because going on could lose data; nothing was deleted.</summary>
+public sealed class CollectionRefusedException(string message) : Exception(message);

@@ -8,6 +8,7 @@ namespace Tidemark.Storage.Tests;
 internal sealed class MemoryStore : IObjectStore
 {
     private readonly ConcurrentDictionary<string, byte[]> _objects;
+    private readonly ConcurrentDictionary<string, DateTimeOffset> _times = new(StringComparer.Ordinal);
     private int _operations;
 
     public MemoryStore(IEnumerable<KeyValuePair<string, byte[]>>? objects = null) =>
@@ -20,6 +21,9 @@ internal sealed class MemoryStore : IObjectStore
     public Action<int, string>? AfterWrite { get; set; }
 
     public ConcurrentDictionary<string, byte[]> Objects => _objects;
+
+    /// <summary>The store's clock: what is created gets this time.</summary>
+    public DateTimeOffset Now { get; set; } = DateTimeOffset.UnixEpoch;
 
     /// <summary>Keys created, in order.</summary>
     public ConcurrentQueue<string> Created { get; } = new();
@@ -34,7 +38,11 @@ internal sealed class MemoryStore : IObjectStore
         BeforeWrite?.Invoke(number, key);
         var created = _objects.TryAdd(key, content.ToArray());
         if (created)
+        {
+            _times[key] = Now;
             Created.Enqueue(key);
+        }
+
         AfterWrite?.Invoke(number, key);
         return ValueTask.FromResult(created);
     }
@@ -53,8 +61,7 @@ internal sealed class MemoryStore : IObjectStore
 
     public ValueTask<ObjectInfo?> HeadAsync(string key, CancellationToken cancellationToken)
     {
-        ObjectInfo? info = _objects.TryGetValue(key, out var content) ? new ObjectInfo(
-            key, content.Length, DateTimeOffset.UnixEpoch) : null;
+        ObjectInfo? info = _objects.TryGetValue(key, out var content) ? Describe(key, content) : null;
         return ValueTask.FromResult(info);
     }
 
@@ -64,19 +71,34 @@ internal sealed class MemoryStore : IObjectStore
         foreach (var (key, content) in _objects)
         {
             if (key.StartsWith(prefix, StringComparison.Ordinal))
-                yield return new ObjectInfo(key, content.Length, DateTimeOffset.UnixEpoch);
+                yield return Describe(key, content);
         }
     }
 
     public ValueTask DeleteAsync(string key, CancellationToken cancellationToken)
     {
+        var number = Interlocked.Increment(ref _operations);
+        BeforeWrite?.Invoke(number, key);
         _objects.TryRemove(key, out _);
+        AfterWrite?.Invoke(number, key);
         return ValueTask.CompletedTask;
+    }
+
+    /// <summary>The same objects with their times, in a store of its own.</summary>
+    public MemoryStore Copy()
+    {
+        var copy = new MemoryStore(_objects) { Now = Now };
+        foreach (var (key, time) in _times)
+            copy._times[key] = time;
+        return copy;
     }
 
     public ValueTask ProbeAsync(CancellationToken cancellationToken) => ValueTask.CompletedTask;
 
     public ValueTask DisposeAsync() => ValueTask.CompletedTask;
+
+    private ObjectInfo Describe(string key, byte[] content) =>
+        new(key, content.Length, _times.GetValueOrDefault(key, DateTimeOffset.UnixEpoch));
 
     private sealed class Upload(MemoryStore store) : IObjectUpload
     {

@@ -12,4 +12,10 @@ namespace Tidemark.Storage;
 [JsonSerializable(typeof(RestorePoint))]
 [JsonSerializable(typeof(CondemnDocument))]
 [JsonSerializable(typeof(CollectedIndexDocument))]
+[JsonSerializable(typeof(ProbeDocument))]
+[JsonSerializable(typeof(WaitDocument))]
+[JsonSerializable(typeof(VerdictDocument))]
+[JsonSerializable(typeof(RosterDocument))]
+[JsonSerializable(typeof(DoneDocument))]
+[JsonSerializable(typeof(LabelDocument))]
 internal sealed partial class FormatJson : JsonSerializerContext;

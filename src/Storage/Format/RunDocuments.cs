@@ -4,6 +4,10 @@ namespace Tidemark.Storage;
 /// <summary>What a run announces before it relies on anything (docs/format.md section 8).</summary>
 internal sealed record RunDocument
 {
+    public const string Backup = "backup";
+    public const string Read = "read";
+    public const string Collect = "collect";
+
     public int V { get; init; } = 1;
 
     public string Purpose { get; init; } = "";
@@ -17,25 +21,13 @@ internal sealed record RunDocument
     public DateTimeOffset Time { get; init; }
 
     public IReadOnlyList<Pin> Pins { get; init; } = [];
+
+    /// <summary>Which process it is; absent in runs of older programs.</summary>
+    public ProcessMark? Process { get; init; }
 }
 
 /// <summary>A tree that a run inherits from or reads.</summary>
 internal sealed record Pin(string Root, int Depth);
 
-/// <summary>Packs a collector is about to delete: not to be reused.</summary>
-internal sealed record CondemnDocument
-{
-    public int V { get; init; } = 1;
-
-    public IReadOnlyList<string> Packs { get; init; } = [];
-}
-
-/// <summary>The segments that count after a collection, and the names of those folded into them, cumulative.</summary>
-internal sealed record CollectedIndexDocument
-{
-    public int V { get; init; } = 1;
-
-    public IReadOnlyList<string> Segments { get; init; } = [];
-
-    public IReadOnlyList<string> Superseded { get; init; } = [];
-}
+/// <summary>A process: boot id, pid namespace, pid, and its start in ticks since boot.</summary>
+internal sealed record ProcessMark(string Boot, string Space, int Pid, long Started);

@@ -27,6 +27,10 @@ public static class StorageLimits
     /// <summary>Chunks queued before a worker takes them: 4 MiB at 256 KiB, 64 MiB at 4 MiB.</summary>
     internal const int QueuedChunks = 16;
 
+    /// <summary>Whether a chunk may have this many bytes.</summary>
+    internal static bool IsChunkSize(uint length) =>
+        System.Numerics.BitOperations.IsPow2(length) && IsChunkLog2(System.Numerics.BitOperations.Log2(length));
+
     /// <summary>Chunk sizes a disk may have, as powers of two.</summary>
     public static bool IsChunkLog2(int value) => value is 16 or 17 or 18 or 19 or 20 or 22;
 }

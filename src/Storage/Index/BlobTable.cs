@@ -14,14 +14,20 @@ internal sealed unsafe class BlobTable : IDisposable
 {
     private const int FirstCapacity = 1 << 10;
     private const int MemoryCapacity = 1 << 18; // 14 MiB; larger tables are mapped
-    private const int MaxProbes = 256; // ids forged to collide lose their place, nothing else
+    private const int FewProbes = 256; // ids forged to collide lose their place, nothing else
+    private readonly long _maxProbes;
     private Slot[]? _memory;
     private MemoryMappedFile? _file;
     private MemoryMappedViewAccessor? _view;
     private Slot* _mapped;
     private long _capacity;
 
-    public BlobTable() => Allocate(FirstCapacity);
+    /// <param name="keepsAll">Ids that collide cost time, not their place: for a collector, which must not miss any.</param>
+    public BlobTable(bool keepsAll = false)
+    {
+        _maxProbes = keepsAll ? long.MaxValue : FewProbes;
+        Allocate(FirstCapacity);
+    }
 
     public long Count { get; private set; }
 
@@ -35,7 +41,7 @@ internal sealed unsafe class BlobTable : IDisposable
     public long Find(in BlobId id, int skip)
     {
         var slot = (long)(id.Prefix & (ulong)(_capacity - 1));
-        for (var probe = 0; probe < MaxProbes; probe++)
+        for (long probe = 0; probe < _maxProbes; probe++)
         {
             ref var candidate = ref this[slot][0];
             if (candidate.Length == 0)
@@ -59,6 +65,12 @@ internal sealed unsafe class BlobTable : IDisposable
     public bool IsMarked(long slot) => this[slot][0].Mark != 0;
 
     public void Mark(long slot) => this[slot][0].Mark = 1;
+
+    /// <summary>The marks of a slot, for callers with several of their own; lost when the table grows.</summary>
+    public ref byte Marks(long slot) => ref this[slot][0].Mark;
+
+    /// <summary>Whether a slot holds an id.</summary>
+    public bool IsUsed(long slot) => this[slot][0].Length != 0;
 
     /// <summary>Adds an id, or another copy of it, one for each pack.</summary>
     public void Set(in IndexEntry entry)
@@ -110,7 +122,7 @@ internal sealed unsafe class BlobTable : IDisposable
     private void Insert(in IndexEntry entry)
     {
         var slot = (long)(entry.Id.Prefix & (ulong)(_capacity - 1));
-        for (var probe = 0; probe < MaxProbes; probe++)
+        for (long probe = 0; probe < _maxProbes; probe++)
         {
             ref var candidate = ref this[slot][0];
             if (candidate.Length == 0 || (candidate.Id == entry.Id && candidate.Pack == entry.Pack))

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-using System.Text.Json;
-
 namespace Tidemark.Storage;
 
 /// <summary>
@@ -14,78 +12,79 @@ internal sealed record IndexListing(IReadOnlyList<string> Segments, IReadOnlySet
     /// <summary>About how many entries the segments hold.</summary>
     public long EstimatedEntries { get; init; }
 
+    /// <summary>The epoch whose index counts, or 0.</summary>
+    public int Epoch { get; init; }
+
+    /// <summary>What never comes back.</summary>
+    public Roster Roster { get; init; } = Roster.Empty;
+
     /// <exception cref="FormatTooNewException">The repository got a feature for writing that this program does not know.</exception>
-    public static async Task<IndexListing> ReadAsync(RepositoryContext context, bool forWriting, CancellationToken cancellationToken)
+    public static Task<IndexListing> ReadAsync(RepositoryContext context, bool forWriting, CancellationToken cancellationToken) =>
+        ReadAsync(context, forWriting, WriterRules.All, cancellationToken);
+
+    /// <exception cref="FormatTooNewException">The repository got a feature for writing that this program does not know.</exception>
+    public static async Task<IndexListing> ReadAsync(
+        RepositoryContext context, bool forWriting, WriterRules rules, CancellationToken cancellationToken)
     {
-        var store = context.Store;
         var excluded = new HashSet<string>(StringComparer.Ordinal);
-        var records = new HashSet<string>(StringComparer.Ordinal);
-        await foreach (var info in store.ListAsync(ObjectNames.Collector, cancellationToken))
-            records.Add(info.Key);
-        if (forWriting)
+        if (!rules.CondemnBeforeIndex)
         {
-            CheckFeatures(records);
-            await ReadCondemnedAsync(context, records, excluded, cancellationToken);
-            await foreach (var info in store.ListAsync(ObjectNames.Quarantine, cancellationToken))
-                excluded.Add(ObjectNames.Packs + info.Key[ObjectNames.Quarantine.Length..]);
+            var before = await EpochListing.ReadAsync(context, cancellationToken);
+            var early = await ReadSegmentsAsync(context, before, excluded, rules, cancellationToken);
+            await ReadCondemnedAsync(context, await EpochListing.ReadAsync(context, cancellationToken), excluded, cancellationToken);
+            return early; // excluded is the set it holds
         }
 
-        var collected = await ReadCollectedAsync(context, records, cancellationToken);
-        var superseded = collected.Superseded.ToHashSet(StringComparer.Ordinal);
+        var epochs = await EpochListing.ReadAsync(context, cancellationToken);
+        if (forWriting)
+        {
+            if (epochs.Feature("write") is { } feature)
+                throw new FormatTooNewException($"The repository needs '{feature}' for writing, which this program does not know.");
+            if (rules.CondemnedSpared)
+                await ReadCondemnedAsync(context, epochs, excluded, cancellationToken);
+            await foreach (var info in context.Store.ListAsync(ObjectNames.Quarantine, cancellationToken))
+                excluded.Add(ObjectNames.QuarantinedPack(info.Key));
+        }
+
+        return await ReadSegmentsAsync(context, epochs, excluded, rules, cancellationToken);
+    }
+
+    private static async Task<IndexListing> ReadSegmentsAsync(
+        RepositoryContext context, EpochListing epochs, HashSet<string> excluded, WriterRules rules, CancellationToken cancellationToken)
+    {
+        var superseded = epochs.Index.Superseded.ToHashSet(StringComparer.Ordinal);
         var listed = new Dictionary<string, long>(StringComparer.Ordinal);
-        await foreach (var info in store.ListAsync(ObjectNames.Index, cancellationToken))
+        await foreach (var info in context.Store.ListAsync(ObjectNames.Index, cancellationToken))
             listed[info.Key] = info.Size;
         var committed = new HashSet<RunId>();
-        await foreach (var info in store.ListAsync(ObjectNames.Points, cancellationToken))
+        await foreach (var info in context.Store.ListAsync(ObjectNames.Points, cancellationToken))
         {
-            if (info.Size > 0 && ObjectNames.ParsePoint(info.Key) is { } point)
+            if (info.Size > 0 && ObjectNames.ParsePoint(info.Key) is { } point
+                && !(rules.GoneStaysGone && epochs.Roster.IsGone(point.Run)))
                 committed.Add(point.Run);
         }
 
         var counting = listed.Keys.Where(
             key => ObjectNames.RunOfSegment(key) is { } run && committed.Contains(run) && !superseded.Contains(key));
-        string[] segments = [.. collected.Segments, .. counting];
+        string[] segments = [.. epochs.Index.Segments, .. counting];
         var size = segments.Sum(key => listed.GetValueOrDefault(key));
-        return new IndexListing(segments, excluded, superseded) { EstimatedEntries = size / BytesPerEntry };
+        return new IndexListing(segments, excluded, superseded)
+        {
+            EstimatedEntries = size / BytesPerEntry,
+            Epoch = epochs.IndexEpoch,
+            Roster = epochs.Roster,
+        };
     }
 
-    private static void CheckFeatures(HashSet<string> records)
-    {
-        var feature = records.FirstOrDefault(key => key.StartsWith(ObjectNames.Features + "write/", StringComparison.Ordinal));
-        if (feature is not null)
-            throw new FormatTooNewException($"The repository needs '{feature}' for writing, which this program does not know.");
-    }
-
+    // An epoch is over for this listing only if its done was seen, and then its index is read by name.
     private static async Task ReadCondemnedAsync(
-        RepositoryContext context, HashSet<string> records, HashSet<string> excluded, CancellationToken cancellationToken)
+        RepositoryContext context, EpochListing epochs, HashSet<string> excluded, CancellationToken cancellationToken)
     {
-        foreach (var key in records.Where(key => key.EndsWith("/condemn", StringComparison.Ordinal)))
+        foreach (var epoch in epochs.Begun.Where(epoch => epochs.Has(epoch, EpochListing.Condemn) && !epochs.IsDone(epoch)))
         {
-            if (records.Contains(key[..^"condemn".Length] + "done"))
-                continue;
-            if (await context.ReadSealedAsync(key, cancellationToken) is { } plain)
-                excluded.UnionWith(Parse(key, plain, FormatJson.Default.CondemnDocument).Packs);
-        }
-    }
-
-    private static async Task<CollectedIndexDocument> ReadCollectedAsync(
-        RepositoryContext context, HashSet<string> records, CancellationToken cancellationToken)
-    {
-        var newest = records.Where(key => key.EndsWith("/index", StringComparison.Ordinal)).Max(StringComparer.Ordinal);
-        if (newest is null || await context.ReadSealedAsync(newest, cancellationToken) is not { } plain)
-            return new CollectedIndexDocument();
-        return Parse(newest, plain, FormatJson.Default.CollectedIndexDocument);
-    }
-
-    private static T Parse<T>(string key, byte[] plain, System.Text.Json.Serialization.Metadata.JsonTypeInfo<T> type)
-    {
-        try
-        {
-            return JsonSerializer.Deserialize(plain, type) ?? throw new RepositoryDamagedException(key, "a record", "null");
-        }
-        catch (JsonException failure)
-        {
-            throw new RepositoryDamagedException(key, "a record as JSON", "something else", failure);
+            var condemned = await EpochListing.ReadRecordAsync(
+                context, epoch, EpochListing.Condemn, FormatJson.Default.CondemnDocument, cancellationToken);
+            excluded.UnionWith(condemned?.Packs ?? []);
         }
     }
 }

@@ -15,6 +15,9 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
     private readonly Dictionary<PackName, uint> _numbers = [];
     private Task? _loading;
 
+    /// <summary>The epoch whose index it was loaded from.</summary>
+    public int Epoch => listing.Epoch;
+
     public bool IsLoaded => _loading is { IsCompletedSuccessfully: true };
 
     /// <summary>Loads the segments once; concurrent callers share the load. It outlives a caller that gives up.</summary>

@@ -10,6 +10,7 @@ namespace Tidemark.Storage;
 internal sealed class BlobReader(RepositoryContext context) : IDisposable
 {
     private readonly Lock _gate = new();
+    private readonly List<Task<RepositoryIndex>> _replaced = []; // others may still look something up there
     private Task<RepositoryIndex>? _index;
 
     /// <summary>Fills <paramref name="chunk"/>, which has the chunk's size, from the repository.</summary>
@@ -19,12 +20,16 @@ internal sealed class BlobReader(RepositoryContext context) : IDisposable
         if (await TryReadChunkAsync(id, hint, chunk, cancellationToken))
             return;
         var place = hint;
-        for (var copy = 0; await LookUpAsync(id, copy, cancellationToken) is { IsKnown: true } other; copy++)
+        do
         {
-            if (other != hint && await TryReadChunkAsync(id, other, chunk, cancellationToken))
-                return;
-            place = place.IsKnown ? place : other;
+            for (var copy = 0; await LookUpAsync(id, copy, cancellationToken) is { IsKnown: true } other; copy++)
+            {
+                if (other != hint && await TryReadChunkAsync(id, other, chunk, cancellationToken))
+                    return;
+                place = place.IsKnown ? place : other;
+            }
         }
+        while (await ReloadAsync(cancellationToken));
 
         throw await DamageAsync(id, "chunk", place, cancellationToken);
     }
@@ -42,7 +47,13 @@ internal sealed class BlobReader(RepositoryContext context) : IDisposable
         {
             var other = await LookUpAsync(id, copy, cancellationToken);
             if (!other.IsKnown)
-                throw await DamageAsync(id, "node", place, cancellationToken);
+            {
+                if (!await ReloadAsync(cancellationToken))
+                    throw await DamageAsync(id, "node", place, cancellationToken);
+                copy = -1;
+                continue;
+            }
+
             place = place.IsKnown ? place : other;
             if (other != hint)
                 node = await TryReadNodeAsync(id, other, level, chunkLog2, cancellationToken);
@@ -94,8 +105,11 @@ internal sealed class BlobReader(RepositoryContext context) : IDisposable
 
     public void Dispose()
     {
-        if (_index is { IsCompletedSuccessfully: true } index)
-            index.GetAwaiter().GetResult().Dispose();
+        foreach (var index in _replaced.Append(_index))
+        {
+            if (index is { IsCompletedSuccessfully: true })
+                index.GetAwaiter().GetResult().Dispose();
+        }
     }
 
     /// <summary>The index of everything committed, loaded once.</summary>
@@ -106,6 +120,27 @@ internal sealed class BlobReader(RepositoryContext context) : IDisposable
         return _index.OrCancelled(cancellationToken);
     }
 
+    /// <summary>Loads the index anew if a collector has finished since it was loaded, and so may have moved what is looked for; false
+    /// if none has.</summary>
+    private async ValueTask<bool> ReloadAsync(CancellationToken cancellationToken)
+    {
+        var before = _index;
+        var loaded = await IndexAsync(cancellationToken);
+        var epochs = await EpochListing.ReadAsync(context, cancellationToken);
+        if (epochs.IndexEpoch == loaded.Epoch)
+            return false;
+        lock (_gate)
+        {
+            if (ReferenceEquals(_index, before) && before is not null)
+            {
+                _replaced.Add(before);
+                _index = null;
+            }
+        }
+
+        return true;
+    }
+
     private async Task<RepositoryIndex> LoadAsync()
     {
         var index = new RepositoryIndex(context, await IndexListing.ReadAsync(context, forWriting: false, CancellationToken.None));
@@ -113,7 +148,8 @@ internal sealed class BlobReader(RepositoryContext context) : IDisposable
         return index;
     }
 
-    private async ValueTask<TreeNode?> TryReadNodeAsync(
+    /// <summary>A node from one place, past the cache; null when that place does not hold it.</summary>
+    public async ValueTask<TreeNode?> TryReadNodeAsync(
         BlobId id, BlobLocation location, int level, int chunkLog2, CancellationToken cancellationToken)
     {
         if (!location.IsKnown || location.Length > BlobSealer.Overhead + TreeNode.MaxSize)
@@ -129,6 +165,18 @@ internal sealed class BlobReader(RepositoryContext context) : IDisposable
         {
             ArrayPool<byte>.Shared.Return(blob);
         }
+    }
+
+    /// <summary>Whether a place holds this node, of whatever level.</summary>
+    public async ValueTask<bool> IsNodeAsync(BlobId id, BlobLocation location, CancellationToken cancellationToken)
+    {
+        for (var level = 0; level < StorageLimits.MaxDepth; level++)
+        {
+            if (await TryReadNodeAsync(id, location, level, 0, cancellationToken) is not null)
+                return true;
+        }
+
+        return false;
     }
 
     private TreeNode? OpenNode(in BlobId id, BlobLocation location, ReadOnlySpan<byte> blob, int level, int chunkLog2)

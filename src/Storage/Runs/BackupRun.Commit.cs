@@ -101,6 +101,9 @@ public sealed partial class BackupRun
         var key = ObjectNames.Point(MachineId, Id);
         var content = _context.Close(key, JsonSerializer.SerializeToUtf8Bytes(point, FormatJson.Default.RestorePoint));
         cancellationToken.ThrowIfCancellationRequested();
+        if (_heartbeat.IsTooOld)
+            throw new RunRevokedException(
+                $"Run '{Id}' of machine '{MachineId}' reached the store last more than 7 days ago; it may not commit any more.");
         for (var attempt = 1; ; attempt++)
         {
             try
@@ -108,8 +111,11 @@ public sealed partial class BackupRun
                 // From here on a cancellation is not looked at: it could not be told whether the point exists.
                 var created = await _context.Store.PutIfAbsentAsync(key, content, CancellationToken.None);
                 _ended = true;
-                if (!created && await IsForeignAsync(key, content))
+                if (!created && _options.Rules.TombstoneHonoured && await IsForeignAsync(key, content))
                     throw new RunRevokedException($"Run '{Id}' of machine '{MachineId}' was revoked before it could commit.");
+                if (_heartbeat.IsTooOld)
+                    throw new RunRevokedException(
+                        $"Run '{Id}' of machine '{MachineId}' took more than 7 days for its commit; it may have been revoked meanwhile.");
                 return;
             }
             catch (StoreException failure)

@@ -18,4 +18,9 @@ public sealed record BackupRunOptions
 
     /// <summary>Decode and compare every compressed chunk before it is stored, not one in sixteen.</summary>
     public bool CheckAll { get; init; }
+
+    /// <summary>The bases may be retired, as long as they have not expired: for bringing a point back.</summary>
+    internal bool AllowRetiredBases { get; init; }
+
+    internal WriterRules Rules { get; init; } = WriterRules.All;
 }

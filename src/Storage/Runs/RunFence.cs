@@ -18,9 +18,12 @@ public enum RunEnd
 public static class RunFence
 {
     /// <exception cref="StoreException">The store failed; fence again to know.</exception>
-    public static async ValueTask<RunEnd> FenceAsync(IObjectStore store, MachineId machine, RunId run, CancellationToken cancellationToken)
+    public static ValueTask<RunEnd> FenceAsync(IObjectStore store, MachineId machine, RunId run, CancellationToken cancellationToken) =>
+        FenceAsync(store, ObjectNames.Point(machine, run), cancellationToken);
+
+    /// <summary>The same for any run that has a key under points/, a collector's too.</summary>
+    internal static async ValueTask<RunEnd> FenceAsync(IObjectStore store, string key, CancellationToken cancellationToken)
     {
-        var key = ObjectNames.Point(machine, run);
         if (await store.PutIfAbsentAsync(key, ReadOnlyMemory<byte>.Empty, cancellationToken))
             return RunEnd.Revoked;
         if (await store.HeadAsync(key, cancellationToken) is { } info)

@@ -87,11 +87,12 @@ internal sealed class TreeNode(int level, int chunkLog2)
         return length + 1 + packs.Count * PackName.Size + count * HintSize;
     }
 
-    /// <summary>Reads a node; null when the bytes are none, or of another level or chunk size.</summary>
+    /// <summary>Reads a node; null when the bytes are none, or of another level or chunk size (0: of any).</summary>
     public static TreeNode? TryRead(ReadOnlySpan<byte> source, int level, int chunkLog2, PackName? own, out int identityLength)
     {
         identityLength = 0;
-        if (source.Length < IdentityHeader || source[0] != 1 || source[1] != level || source[2] != chunkLog2 || source[3] != 0)
+        if (source.Length < IdentityHeader || source[0] != 1 || source[1] != level || source[3] != 0
+            || (chunkLog2 != 0 && source[2] != chunkLog2))
             return null;
         var present = BinaryPrimitives.ReadUInt64LittleEndian(source[4..]);
         var count = BitOperations.PopCount(present);
@@ -106,7 +107,7 @@ internal sealed class TreeNode(int level, int chunkLog2)
         for (var i = 0; i < packCount; i++)
             packs[i] = PackName.Read(table[(i * PackName.Size)..], isData: level == 0);
         var entries = table[(packCount * PackName.Size)..];
-        var node = new TreeNode(level, chunkLog2);
+        var node = new TreeNode(level, source[2]);
         var index = 0;
         for (var slot = 0; slot < TreeShape.FanOut; slot++)
         {

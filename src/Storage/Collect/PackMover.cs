@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.Buffers;
+using System.Security.Cryptography;
+
+namespace Tidemark.Storage;
+
+/// <summary>A pack that a collector wrote, and what lies in it.</summary>
+internal sealed record MovedPack(IndexedPack Pack, IReadOnlyList<PackEntry> Entries);
+
+/// <summary>
+/// Copies what condemned packs still hold into packs of the collect run, as it is, no data key needed. A pack's bytes are hashed first,
+/// and the copy stays in the name of the writer that made it, so that it is worth as much as the original (I19). Memory: one pack.
+/// </summary>
+internal sealed class PackMover(RepositoryContext context, CollectorIndex index, RunId run, CollectorRules rules)
+{
+    private readonly List<MovedPack> _moved = [];
+
+    /// <summary>What was written.</summary>
+    public IReadOnlyList<MovedPack> Moved => _moved;
+
+    /// <summary>Bytes of the packs written.</summary>
+    public long Length => _moved.Sum(pack => (long)pack.Pack.Size);
+
+    /// <summary>Moves what is needed of each pack, durably; returns the packs of which nothing is needed any more. The others are
+    /// damaged and stay.</summary>
+    public async Task<IReadOnlyList<CollectorPack>> MoveAsync(IReadOnlyList<CollectorPack> packs, CancellationToken cancellationToken)
+    {
+        var emptied = new List<CollectorPack>();
+        foreach (var group in packs.OrderBy(pack => pack.Rank).GroupBy(pack => (pack.Name.Writer, pack.Name.IsData)))
+        {
+            using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+            Exception? failure = null;
+            var writer = new PackWriter(
+                context with { Writer = group.Key.Writer }, run, group.Key.IsData, new RunCounters(), Closed,
+                cause =>
+                {
+                    if (Interlocked.CompareExchange(ref failure, cause, null) is null)
+                        stop.Stop();
+                },
+                stop.Token);
+            await using (writer)
+            {
+                try
+                {
+                    foreach (var pack in group)
+                    {
+                        if (await TryMoveAsync(pack, writer, stop.Token))
+                            emptied.Add(pack);
+                    }
+
+                    await writer.FinishAsync();
+                }
+                catch (OperationCanceledException) when (failure is not null)
+                {
+                    throw failure;
+                }
+            }
+        }
+
+        return emptied;
+    }
+
+    private Task Closed(OpenPack pack)
+    {
+        lock (_moved)
+            _moved.Add(new MovedPack(new IndexedPack(pack.Name!, (uint)pack.Length), pack.Entries));
+        return Task.CompletedTask;
+    }
+
+    private async Task<bool> TryMoveAsync(CollectorPack pack, PackWriter writer, CancellationToken cancellationToken)
+    {
+        var length = (int)pack.Size;
+        var buffer = ArrayPool<byte>.Shared.Rent(length);
+        try
+        {
+            var bytes = buffer.AsMemory(0, length);
+            if (await ReadAsync(pack, bytes, cancellationToken) is not { } contents)
+                return false;
+            var number = index.NumberOf(pack.Name);
+            var needed = contents.Where(entry => IsNeeded(entry, number) && entry.Offset + (long)entry.Length <= length).ToArray();
+            if (needed.Length != pack.LiveBlobs)
+                return false;
+            foreach (var entry in needed)
+                await writer.AppendAsync(
+                    new StoredBlob(), entry.Id, (int)entry.PlainLength, entry.Kind, entry.Compression,
+                    bytes.Slice((int)entry.Offset, (int)entry.Length));
+            return true;
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
+        }
+    }
+
+    private bool IsNeeded(PackEntry entry, uint pack)
+    {
+        var slot = index.SlotOf(entry.Id, pack);
+        return slot >= 0 && (index.Table.Marks(slot) & CopyJudge.Needed) != 0 && index.Table.Get(slot).Offset == entry.Offset;
+    }
+
+    private async Task<PackEntry[]?> ReadAsync(CollectorPack pack, Memory<byte> bytes, CancellationToken cancellationToken)
+    {
+        try
+        {
+            if (await context.Store.ReadAsync(pack.Name.Key, 0, bytes, cancellationToken) != bytes.Length)
+                return null;
+        }
+        catch (ObjectMissingException)
+        {
+            return null;
+        }
+
+        if (rules.HashBeforeMove && BlobId.From(SHA256.HashData(bytes.Span)) != pack.Name.Hash)
+            return null;
+        return PackContents.TryReadFooter(bytes.Span[^PackContents.FooterSize..], bytes.Length) is { } place
+            ? CollectorSegments.OpenContents(context, place.Id, bytes.Span.Slice((int)place.Offset, (int)place.Length))
+            : null;
+    }
+}

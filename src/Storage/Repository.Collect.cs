@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+namespace Tidemark.Storage;
+
+public sealed partial class Repository
+{
+    /// <summary>
+    /// Gives back space (docs/format.md section 9, Collection): finishes what an earlier call began, then begins anew, and returns when
+    /// it would have to wait for runs under way. Runs beside writers, readers and other collectors.
+    /// </summary>
+    /// <exception cref="CollectionRefusedException">Too much would go, or the store does not create atomically.</exception>
+    /// <exception cref="RepositoryDamagedException">Something is not as it was left; nothing was deleted.</exception>
+    public Task<CollectResult> CollectAsync(
+        CollectOptions options, IProgress<CollectProgress>? progress, CancellationToken cancellationToken)
+    {
+        if (_collectFeature is not null)
+            throw new FormatTooNewException(
+                $"The repository needs feature '{_collectFeature}' for collecting, which this program does not know.");
+        return options.DryRun ? CollectPlan.MakeAsync(this, options, progress, cancellationToken)
+            : CollectRun.RunAsync(this, options, progress, cancellationToken);
+    }
+
+    /// <summary>Deletes a point, or one disk of it: hidden at once, brought back by <see cref="UndoAsync"/> until a collection finds the
+    /// undo window over.</summary>
+    public async Task RetireAsync(MachineId machine, RunId run, string? disk, CancellationToken cancellationToken)
+    {
+        var key = disk is null ? ObjectNames.Retire(machine, run) : ObjectNames.RetireDisk(machine, run, disk);
+        await _context.Store.PutIfAbsentAsync(key, ReadOnlyMemory<byte>.Empty, cancellationToken);
+    }
+
+    /// <summary>Brings a deleted point back, as a new one of the same content.</summary>
+    /// <exception cref="PointGoneException">It can't be brought back any more.</exception>
+    public async Task<RestorePoint> UndoAsync(MachineId machine, RunId run, CancellationToken cancellationToken)
+    {
+        var known = await ReadPointAsync(ObjectNames.Point(machine, run), cancellationToken)
+            ?? throw new PointGoneException($"Restore point '{run.ShortId}' of machine '{machine}' is gone.");
+        var expired = new List<string>();
+        foreach (var disk in known.Point.Disks)
+        {
+            if (await _context.Store.HeadAsync(ObjectNames.ExpireDisk(machine, run, disk.Name), cancellationToken) is not null)
+                expired.Add(disk.Name); // the rest may still be wanted
+        }
+
+        var point = known.Point with { Disks = [.. known.Point.Disks.Where(disk => !expired.Contains(disk.Name, StringComparer.Ordinal))] };
+        try
+        {
+            var options = new BackupRunOptions { Bases = [point], AllowRetiredBases = true, Workers = 1 };
+            await using var revival = await BeginRunAsync(machine, options, cancellationToken);
+            var disks = new List<DraftDisk>();
+            foreach (var disk in point.Disks)
+            {
+                var writer = revival.OpenDisk(disk.Name, disk.Size, disk.ChunkLog2, disk.Tree);
+                disks.Add(new DraftDisk(await writer.FinishAsync(cancellationToken), disk with { Base = point.Run, Checkpoint = null }));
+            }
+
+            return await revival.CommitAsync(DraftOf(point, disks), cancellationToken);
+        }
+        catch (BaseUnusableException)
+        {
+            throw new PointGoneException($"Restore point '{run.ShortId}' of machine '{machine}' can't be brought back any more.");
+        }
+    }
+
+    /// <summary>The same repository with nothing cached; disposed on its own.</summary>
+    internal Repository Afresh() => new(_context.Fresh());
+
+    // No checkpoint: which bitmap starts there now, nobody knows any more.
+    private static RestorePointDraft DraftOf(RestorePoint point, IReadOnlyList<DraftDisk> disks) => new()
+    {
+        Name = point.Name,
+        Uuid = point.Uuid,
+        Host = point.Host,
+        Time = point.Time,
+        Consistency = point.Consistency,
+        Tags = point.Tags,
+        DomainXml = point.DomainXml,
+        Disks = disks,
+        Files = [.. point.Files.Select(file => new FileResult(file.Name, null, file.Tree))],
+        NotProtected = point.NotProtected,
+        Warnings = [.. point.Warnings, $"Brought back after restore point '{point.ShortId}' had been deleted."],
+    };
+}
