@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+using Tidemark.Storage;
+
 namespace Tidemark.Protocol.Tests;
 
 public sealed class SimulationTests
@@ -6,6 +8,8 @@ public sealed class SimulationTests
     [Fact]
     public void Seeds_LoseNothing()
     {
+        if (Seeds.Only is { } only)
+            Show(only);
         var result = Seeds.Run(Seeds.FirstOr(1), Seeds.CountOr(2000), seed => Play(seed));
         TestContext.Current.TestOutputHelper?.WriteLine($"{result}");
         Assert.True(result.Failure is null, result.Failure);
@@ -23,9 +27,26 @@ public sealed class SimulationTests
         }
     }
 
-    private static World Play(int seed, List<string>? trace = null)
+    /// <summary>Plays one seed and prints every request.</summary>
+    internal static void Show(int seed, WriterRules? writerRules = null, CollectorRules? collectorRules = null)
     {
-        var world = Scene.Begin(seed, trace);
+        List<string> trace = [];
+        try
+        {
+            var world = Play(seed, trace, writerRules, collectorRules);
+            trace.AddRange(world.Violations);
+        }
+        finally
+        {
+            foreach (var line in trace)
+                TestContext.Current.TestOutputHelper?.WriteLine(line);
+        }
+    }
+
+    internal static World Play(
+        int seed, List<string>? trace = null, WriterRules? writerRules = null, CollectorRules? collectorRules = null)
+    {
+        var world = Scene.Begin(seed, trace, writerRules, collectorRules);
         world.Run();
         Judge.Judged(world);
         world.Release();

@@ -17,7 +17,10 @@ internal static class RetirerWork
                 var points = (await repository.ListPointsAsync(null, CancellationToken.None)).Points;
                 if (points.Count == 0)
                     continue;
-                var point = points[actor.Random.Next(points.Count)];
+                var inUse = actor.World.InUse;
+                var point = inUse.Count > 0 && actor.Random.Next(2) == 0
+                    ? inUse[actor.Random.Next(inUse.Count)]
+                    : points[actor.Random.Next(points.Count)];
                 var truth = actor.World.Truth.Of(point)!;
                 truth.IsRetireAsked = true;
                 await repository.RetireAsync(point.MachineId, point.Id, null, CancellationToken.None);

@@ -37,9 +37,11 @@ internal sealed class ReaderWork(Actor actor)
         if (run is null)
             return;
         var begun = world.Clock.Now;
+        using var use = world.Use(point);
         world.ReadersAtWork++;
         try
         {
+            await actor.RestAsync(1500);
             var wrong = await Restoring.FirstWrongChunkAsync(run.OpenDisk("vda"), truth.Content);
             if (wrong >= 0)
                 world.Truth.Violated($"Chunk {wrong} of point '{point.Id}' was restored wrong.");

@@ -8,7 +8,7 @@ internal static class Scene
 {
     private static readonly byte[] Config = MakeConfig();
 
-    private static readonly TimeSpan[] Windows = [TimeSpan.Zero, TimeSpan.FromMinutes(1), TimeSpan.FromHours(1)];
+    private static readonly TimeSpan[] Windows = [TimeSpan.Zero, TimeSpan.Zero, TimeSpan.FromMinutes(1), TimeSpan.FromHours(1)];
 
     public static readonly MachineId[] Machines = [new("alpha"), new("beta"), new("gamma")];
 
@@ -34,8 +34,8 @@ internal static class Scene
             world.Spawn($"reader-{reader}", 10 + (ulong)reader, actor => new ReaderWork(actor).RunAsync(world.Random.Next(1, 4)));
         var window = Windows[world.Random.Next(Windows.Length)];
         for (var collector = 0; collector < 2; collector++)
-            AddCollector(world, $"collector-{collector}", 20 + (ulong)collector, world.Random.Next(1, 5), window);
-        world.Spawn("retirer", 8, actor => RetirerWork.RunAsync(actor, world.Random.Next(0, 6)));
+            AddCollector(world, $"collector-{collector}", 20 + (ulong)collector, world.Random.Next(2, 7), window);
+        world.Spawn("retirer", 8, actor => RetirerWork.RunAsync(actor, world.Random.Next(1, 8)));
         world.Spawn("fencer", 7, actor => FencerWork.RunAsync(actor, world.Random.Next(0, 3)));
         return world;
     }

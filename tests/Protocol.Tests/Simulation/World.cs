@@ -61,6 +61,9 @@ internal sealed class World
     /// <summary>Readers registered and at work.</summary>
     public int ReadersAtWork { get; set; }
 
+    /// <summary>Points that someone inherits from or reads just now: whose deletion hurts most.</summary>
+    public List<RestorePoint> InUse { get; } = [];
+
     /// <summary>Broken promises, in words.</summary>
     public List<string> Violations { get; } = [];
 
@@ -102,6 +105,9 @@ internal sealed class World
         return new RunId(new Guid(bytes));
     }
 
+    /// <summary>Notes that a point is in use, until the result is disposed of.</summary>
+    public IDisposable? Use(RestorePoint? point) => point is null ? null : new PointUse(InUse, point);
+
     public void Submit(StoreRequest request)
     {
         if (!request.Actor.IsDead)
@@ -110,7 +116,7 @@ internal sealed class World
 
     public uint ChooseListingOrder() => Random.Next(2) == 0 ? 0 : (uint)Random.Next(1, int.MaxValue);
 
-    public int ChoosePageSize() => Random.Next(3) == 0 ? 1000 : Random.Next(1, 6);
+    public int ChoosePageSize() => Random.Next(2) == 0 ? 1000 : Random.Next(2, 9);
 
     /// <summary>Drives until every actor is done or dead.</summary>
     public void Run()
@@ -245,6 +251,20 @@ internal sealed class World
         Trace?.Add($"{Clock.Now:dd HH:mm:ss} late, of {request.Actor.Name}: {request.Kind} {request.Key} -> {answer}");
         if (answer is true)
             Counters.Count(request.Actor.IsDead ? "zombies" : "late requests of the living");
+    }
+
+    private sealed class PointUse : IDisposable
+    {
+        private readonly List<RestorePoint> _inUse;
+        private readonly RestorePoint _point;
+
+        public PointUse(List<RestorePoint> inUse, RestorePoint point)
+        {
+            (_inUse, _point) = (inUse, point);
+            inUse.Add(point);
+        }
+
+        public void Dispose() => _inUse.Remove(_point);
     }
 
     private string Waiting() =>

@@ -60,7 +60,10 @@ internal sealed class WriterWork(Actor actor, MachineId machine)
             Workers = random.Next(1, 3),
             Rules = world.WriterRules,
         };
+        using var use = world.Use(origin);
         await using var run = await repository.BeginRunAsync(machine, options, CancellationToken.None);
+        if (random.Next(2) == 0)
+            await actor.RestAsync(1500); // a long backup
         var disk = run.OpenDisk("vda", (long)content.Length << Chunks.Log2, Chunks.Log2, origin?.Disk("vda").Tree);
         for (var chunk = 0; chunk < content.Length; chunk++)
         {

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+using Tidemark.Storage;
+
+namespace Tidemark.Protocol.Tests;
+
+/// <summary>Each rule taken out of the real code is caught by the simulation that the whole code passes.</summary>
+public sealed class RuleTests
+{
+    private static readonly Dictionary<string, WriterRules> OfWriters = new(StringComparer.Ordinal)
+    {
+        ["a run registers last"] = new() { RegisterFirst = false },
+        ["bases are not checked"] = new() { CheckBases = false },
+        ["the index is read before what is condemned"] = new() { CondemnBeforeIndex = false },
+        ["condemned packs are reused"] = new() { CondemnedSpared = false },
+        ["a revoked run says that it committed"] = new() { TombstoneHonoured = false },
+        ["a writer does not read the roster"] = new() { GoneStaysGone = false },
+    };
+
+    private static readonly Dictionary<string, CollectorRules> OfCollectors = new(StringComparer.Ordinal)
+    {
+        ["pins are not counted"] = new() { PinsProtect = false },
+        ["earlier runs are not waited for"] = new() { WaitForEarlierRuns = false },
+        ["runs are listed before packs are condemned"] = new() { CondemnBeforeListingRuns = false },
+        ["two verdicts"] = new() { SingleVerdict = false },
+        ["nothing is marked again"] = new() { MarkAgain = false },
+        ["runs are listed before points"] = new() { PointsBeforeRuns = false },
+        ["no copy is kept"] = new() { KeepOneCopy = false },
+        ["packs go before the index"] = new() { IndexBeforeDelete = false },
+        ["packs go before the segments that name them"] = new() { SegmentsBeforePacks = false },
+        ["the roster is not compared"] = new() { RosterChecked = false },
+        ["a collector does not read the roster"] = new() { GoneStaysGone = false },
+        ["foreign copies are believed"] = new() { ForeignCopiesChecked = false },
+        ["packs of running runs are condemned"] = new() { PackOfLiveRunSpared = false },
+        ["deleted points are dead at once"] = new() { ExpireAfterWindow = false },
+        ["packs are moved without a look at their hash"] = new() { HashBeforeMove = false },
+    };
+
+    public static TheoryData<string> Names => [.. OfWriters.Keys, .. OfCollectors.Keys];
+
+    [Theory]
+    [MemberData(nameof(Names))]
+    public void RuleTakenOut_IsCaught(string rule)
+    {
+        var writers = OfWriters.GetValueOrDefault(rule);
+        var collectors = OfCollectors.GetValueOrDefault(rule);
+        if (Seeds.Only is { } only)
+            SimulationTests.Show(only, writers, collectors);
+        var result = Seeds.Run(1, Seeds.CountOr(2000), seed => SimulationTests.Play(seed, null, writers, collectors));
+        TestContext.Current.TestOutputHelper?.WriteLine($"When {rule}: {result.Counters["seeds"]} seeds, {result.Failure}");
+        Assert.True(result.Failure is not null, $"When {rule}, {result.Counters["seeds"]} seeds lose nothing.");
+    }
+}
