@@ -14,6 +14,11 @@ root.Subcommands.Add(ListCommand.Create());
 root.Subcommands.Add(ShowCommand.Create());
 root.Subcommands.Add(RestoreCommand.Create());
 root.Subcommands.Add(VerifyCommand.Create());
+root.Subcommands.Add(ForgetCommand.Create());
+root.Subcommands.Add(PruneCommand.Create());
+root.Subcommands.Add(GcCommand.Create());
+root.Subcommands.Add(LabelCommands.Protect());
+root.Subcommands.Add(LabelCommands.Tag());
 root.Subcommands.Add(GuardianCommand.Create());
 
 var parsed = root.Parse(args);

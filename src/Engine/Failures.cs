@@ -19,6 +19,9 @@ public static class Failures
         RepositoryNotFoundException => EngineException.Failed(failure.Message, "tidemark init", failure),
         WrongKeyException => EngineException.Failed(failure.Message, "--password-file or --key-file", failure),
         FormatTooNewException => EngineException.Failed(failure.Message, "use the newer version of tidemark", failure),
+        CollectionRefusedException => EngineException.Failed(
+            failure.Message, "tidemark gc --dry-run shows what would go; --max-delete PERCENT allows more", failure),
+        PointGoneException => EngineException.Failed(failure.Message, "tidemark list", failure),
         RunRevokedException or BaseUnusableException => EngineException.Failed(failure.Message, "run the backup again", failure),
         LibvirtMissingException => EngineException.Failed(failure.Message, "apt-get install libvirt0", failure),
         RepositoryExistsException or CommitUnknownException or StoreException or LibvirtException or NbdException

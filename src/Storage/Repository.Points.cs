@@ -18,6 +18,24 @@ public sealed partial class Repository
     /// </summary>
     public async Task<PointListing> ListPointsAsync(MachineId? machine, CancellationToken cancellationToken)
     {
+        var (found, retired) = await FindPointsOfAsync(machine, cancellationToken);
+        found.RemoveAll(info => retired.Contains((info.Key[ObjectNames.Points.Length..], null)));
+        return await ReadPointsAsync(found, machine, retired, cancellationToken);
+    }
+
+    /// <summary>Points that were deleted and may still be brought back, like <see cref="ListPointsAsync"/>.</summary>
+    public async Task<PointListing> ListDeletedAsync(MachineId? machine, CancellationToken cancellationToken)
+    {
+        var (found, retired) = await FindPointsOfAsync(machine, cancellationToken);
+        var expired = await MarkedAsync(ObjectNames.Expired, machine is null ? "" : machine + "/", cancellationToken);
+        found.RemoveAll(info => info.Key[ObjectNames.Points.Length..] is var suffix
+            && (!retired.Contains((suffix, null)) || expired.Contains((suffix, null))));
+        return await ReadPointsAsync(found, machine, expired, cancellationToken);
+    }
+
+    private async Task<(List<ObjectInfo> Found, HashSet<(string Point, string? Disk)> Retired)> FindPointsOfAsync(
+        MachineId? machine, CancellationToken cancellationToken)
+    {
         var scope = machine is null ? "" : machine + "/";
         var found = new List<ObjectInfo>();
         await foreach (var info in _context.Store.ListAsync(ObjectNames.Points + scope, cancellationToken))
@@ -26,23 +44,29 @@ public sealed partial class Repository
                 found.Add(info);
         }
 
-        var retired = await RetiredAsync(scope, cancellationToken);
+        var retired = await MarkedAsync(ObjectNames.Retired, scope, cancellationToken);
 
         // I16: read last, since a collector removes points and retire records only after the roster that calls them gone.
         var roster = (await EpochListing.ReadAsync(_context, cancellationToken)).Roster;
         found.RemoveAll(info => ObjectNames.ParsePoint(info.Key) is { } key && roster.IsGone(key.Run));
+        return (found, retired);
+    }
+
+    private async Task<PointListing> ReadPointsAsync(
+        IReadOnlyList<ObjectInfo> found, MachineId? machine, HashSet<(string Point, string? Disk)> without,
+        CancellationToken cancellationToken)
+    {
+        var labels = await NewestLabelsAsync(machine is null ? "" : machine + "/", cancellationToken);
         var points = new ConcurrentBag<RestorePoint>();
         var damaged = new ConcurrentBag<RepositoryDamagedException>();
-        var options = _context.Scheduler.AtOnce(PointsAtOnce, cancellationToken);
-        await Parallel.ForEachAsync(found, options, async (info, token) =>
+        await Parallel.ForEachAsync(found, _context.Scheduler.AtOnce(PointsAtOnce, cancellationToken), async (info, token) =>
         {
-            var suffix = info.Key[ObjectNames.Points.Length..];
-            if (retired.Contains((suffix, null)))
-                return;
             try
             {
-                if (await ReadPointAsync(info.Key, token) is { } known)
-                    points.Add(WithoutRetired(known.Point, suffix, retired));
+                if (await ReadPointAsync(info.Key, token) is not { } known)
+                    return;
+                var point = WithoutRetired(known.Point, info.Key[ObjectNames.Points.Length..], without);
+                points.Add(await LabelledAsync(point, info, labels, token));
             }
             catch (RepositoryDamagedException failure)
             {
@@ -58,7 +82,7 @@ public sealed partial class Repository
     /// <exception cref="RepositoryDamagedException">It can't be read.</exception>
     public async Task<RestorePoint?> GetPointAsync(MachineId machine, RunId run, CancellationToken cancellationToken)
     {
-        var retired = await RetiredAsync(machine + "/", cancellationToken);
+        var retired = await MarkedAsync(ObjectNames.Retired, machine + "/", cancellationToken);
         var suffix = $"{machine}/{run}";
         if (retired.Contains((suffix, null)) || (await EpochListing.ReadAsync(_context, cancellationToken)).Roster.IsGone(run)
             || await ReadPointAsync(ObjectNames.Point(machine, run), cancellationToken) is not { } known)
@@ -100,16 +124,17 @@ public sealed partial class Repository
     private static bool IsNewer(RestorePoint left, RestorePoint right) =>
         left.Seq > right.Seq || (left.Seq == right.Seq && string.CompareOrdinal(left.Run, right.Run) > 0);
 
-    private async Task<HashSet<(string Point, string? Disk)>> RetiredAsync(string scope, CancellationToken cancellationToken)
+    private async Task<HashSet<(string Point, string? Disk)>> MarkedAsync(
+        string prefix, string scope, CancellationToken cancellationToken)
     {
-        var retired = new HashSet<(string Point, string? Disk)>();
-        await foreach (var info in _context.Store.ListAsync(ObjectNames.Retired + scope, cancellationToken))
+        var marked = new HashSet<(string Point, string? Disk)>();
+        await foreach (var info in _context.Store.ListAsync(prefix + scope, cancellationToken))
         {
             if (ObjectNames.ParsePoint(info.Key) is { } key)
-                retired.Add(($"{key.Machine}/{key.Run}", key.Disk));
+                marked.Add(($"{key.Machine}/{key.Run}", key.Disk));
         }
 
-        return retired;
+        return marked;
     }
 
     private static RestorePoint WithoutRetired(RestorePoint point, string suffix, HashSet<(string Point, string? Disk)> retired)

@@ -83,12 +83,17 @@ public sealed partial class Repository
     public async Task<int> RevokeDeadRunsAsync(CancellationToken cancellationToken)
     {
         var revoked = 0;
-        foreach (var run in await RunListing.ReadAsync(_context.Store, _context.Writer, cancellationToken))
+        var runs = await RunListing.ReadAsync(_context.Store, _context.Writer, cancellationToken);
+        var ended = new HashSet<string>(StringComparer.Ordinal);
+        await foreach (var info in _context.Store.ListAsync(ObjectNames.Points, cancellationToken))
+            ended.Add(info.Key);
+        foreach (var run in runs)
         {
             var fence = ObjectNames.Fence(run.Machine, run.Id);
-            if (run.HasEnd || await _context.Store.HeadAsync(fence, cancellationToken) is not null
-                || (await RunListing.ReadDocumentAsync(_context, run, cancellationToken)).Document is not { Process: { } process } document
-                || document.Host != _context.Host || !_context.Processes.IsGone(process))
+            if (run.HasEnd || ended.Contains(fence))
+                continue;
+            var (_, document) = await RunListing.ReadDocumentAsync(_context, run, cancellationToken);
+            if (document?.Process is not { } process || document.Host != _context.Host || !_context.Processes.IsGone(process))
                 continue;
             if (document.Purpose == RunDocument.Read)
                 await _context.Store.PutIfAbsentAsync(run.Key + ".end", ReadOnlyMemory<byte>.Empty, cancellationToken);

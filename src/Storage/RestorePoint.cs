@@ -58,6 +58,14 @@ public sealed record RestorePoint
     /// <summary>Bytes this run added to the store, its point not counted.</summary>
     public long NewBytes { get; init; }
 
+    /// <summary>When the store got it, by the store's clock; set where points are listed.</summary>
+    [JsonIgnore]
+    public DateTimeOffset Stored { get; init; }
+
+    /// <summary>What was said about it since; its tags are in <see cref="Tags"/> already. Set where points are listed.</summary>
+    [JsonIgnore]
+    public PointLabel Label { get; init; } = PointLabel.None;
+
     [JsonIgnore]
     public RunId Id => RunId.Parse(Run);
 

@@ -6,6 +6,7 @@ using Tidemark.Cli.Output;
 using Tidemark.Cli.Settings;
 using Tidemark.Engine;
 using Tidemark.Engine.Backup;
+using Tidemark.Engine.Care;
 using Tidemark.Engine.Machines;
 using Tidemark.Engine.Points;
 
@@ -32,6 +33,7 @@ internal static class BackupCommand
         if (result.GetValue(BackupOptionsOnCommandLine.DryRun))
             return await PlanAsync(result, settings, hypervisor, repository, chosen, cancellationToken);
 
+        await new RepositoryCare(repository, TimeProvider.System).RevokeDeadRunsAsync(cancellationToken);
         var points = new ConcurrentBag<PointInfo>();
         var failures = new ConcurrentBag<(Machine Machine, EngineException Error)>();
         await using (var progress = new ProgressView(output))

@@ -35,6 +35,8 @@ internal static class ShowCommand
             .AppendLine($"  consistency  {point.Consistency}");
         foreach (var (key, value) in point.Tags)
             text.AppendLine($"  tag          {key}={value}");
+        if (point.Protected)
+            text.AppendLine(point.ProtectedUntil is { } until ? $"  protected    until {Sizes.Time(until)} UTC" : "  protected");
         foreach (var disk in point.Disks)
         {
             text.AppendLine($"  {disk.Name}: {Sizes.Bytes(disk.Size)}, {disk.Mode}: {disk.Reason}")

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Text.Json.Serialization;
+using Tidemark.Engine.Care;
 using Tidemark.Engine.Points;
 using Tidemark.Engine.Restore;
 using Tidemark.Engine.Verify;
@@ -49,6 +50,10 @@ internal sealed record MachineDiskDocument(string Name, long Size, string Kind, 
 [JsonSerializable(typeof(PointInfo))]
 [JsonSerializable(typeof(RestoreResult))]
 [JsonSerializable(typeof(VerifyResult))]
+[JsonSerializable(typeof(ForgetResult))]
+[JsonSerializable(typeof(PruneResult))]
+[JsonSerializable(typeof(CollectInfo))]
+[JsonSerializable(typeof(LabelInfo))]
 internal sealed partial class CliJson : JsonSerializerContext;
 
 /// <summary>A line of <c>--progress json</c>. Bytes; rate per second; eta in seconds, null while unknown.</summary>
@@ -56,4 +61,5 @@ internal sealed record ProgressLine(string Machine, string Disk, long Done, long
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
 [JsonSerializable(typeof(ProgressLine))]
+[JsonSerializable(typeof(CareProgress))]
 internal sealed partial class LineJson : JsonSerializerContext;

@@ -24,6 +24,12 @@ public sealed record PointInfo
 
     public required IReadOnlyDictionary<string, string> Tags { get; init; }
 
+    /// <summary>It can't be deleted now.</summary>
+    public bool Protected { get; init; }
+
+    /// <summary>When its protection ends; null for never, or without protection.</summary>
+    public DateTimeOffset? ProtectedUntil { get; init; }
+
     public required IReadOnlyList<DiskInfo> Disks { get; init; }
 
     public required IReadOnlyList<NotProtectedInfo> NotProtected { get; init; }

@@ -128,6 +128,8 @@ public sealed class RepositorySession : IAsyncDisposable
         Consistency = point.Consistency,
         Tags = point.Tags.Select(tag => tag.Split('=', 2)).ToDictionary(
             parts => parts[0], parts => parts.Length > 1 ? parts[1] : "", StringComparer.Ordinal),
+        Protected = point.Label.IsProtectedAt(TimeProvider.System.GetUtcNow()),
+        ProtectedUntil = point.Label.Until,
         Disks = point.Disks.Select(Describe).ToList(),
         NotProtected = point.NotProtected.Select(disk => new NotProtectedInfo(disk.Name, disk.Reason)).ToList(),
         Warnings = point.Warnings,

@@ -19,6 +19,9 @@ public sealed record CollectOptions
     /// <summary>A run without sign of life for this long, by the store's clock, may be revoked.</summary>
     internal TimeSpan Silence { get; init; } = TimeSpan.FromHours(6);
 
+    /// <summary>A tombstone is kept this long: longer than a writer may be asleep and still believe that it committed.</summary>
+    internal TimeSpan TombstoneAge { get; init; } = TimeSpan.FromDays(30);
+
     internal CollectorRules Rules { get; init; } = CollectorRules.All;
 }
 

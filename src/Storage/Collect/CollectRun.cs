@@ -42,6 +42,7 @@ internal sealed class CollectRun : IAsyncDisposable
         run.Now = await run.StoreTimeAsync(cancellationToken);
         run._result = new CollectResult { Revoked = revoked };
         await run.ExpireAsync(cancellationToken);
+        await run.RevokeSilentAsync(cancellationToken);
         await run.CollectAsync(cancellationToken);
         return run._result;
     }
@@ -72,6 +73,14 @@ internal sealed class CollectRun : IAsyncDisposable
             if (await _context.Store.PutIfAbsentAsync(ObjectNames.Expired + suffix, ReadOnlyMemory<byte>.Empty, cancellationToken))
                 _result = _result with { Expired = _result.Expired + 1 };
         }
+    }
+
+    // Even when nothing can be condemned: what they pinned may be all there is to give back.
+    private async Task RevokeSilentAsync(CancellationToken cancellationToken)
+    {
+        var wait = new RunWait(_context, _options.Silence, Now);
+        var settled = await wait.SettleAsync(await wait.ListAsync(cancellationToken), cancellationToken);
+        _result = _result with { Revoked = _result.Revoked + settled.Revoked };
     }
 
     private async Task CollectAsync(CancellationToken cancellationToken)
@@ -121,7 +130,7 @@ internal sealed class CollectRun : IAsyncDisposable
     {
         var view = await LookAsync(epochs, cancellationToken);
         var chosen = new PackChoice(view.Index, Rules).Choose(view.LiveRuns(), _options.MoveBudget);
-        if (chosen.Count == 0 && !VerdictDraft.IsWorthwhile(view, epochs, Now))
+        if (chosen.Count == 0 && !VerdictDraft.IsWorthwhile(view, epochs, _options, Now))
         {
             _result = _result with { KeptBytes = view.Packs.Values.Sum() };
             return false;
@@ -228,7 +237,7 @@ internal sealed class CollectRun : IAsyncDisposable
         }
 
         _view.Index.Condemn(condemned.Packs);
-        var draft = await new VerdictDraft(_context, _view, epochs, _id, Rules, _progress).WriteAsync(condemned, Now, cancellationToken);
+        var draft = await new VerdictDraft(_context, _view, epochs, _id, _options, _progress).WriteAsync(condemned, Now, cancellationToken);
         _result = _result with { MovedBytes = _result.MovedBytes + draft.MovedBytes };
         var first = await records.PutAsync(
             EpochListing.Verdict, draft.Verdict, FormatJson.Default.VerdictDocument, cancellationToken);

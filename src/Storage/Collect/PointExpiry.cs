@@ -22,6 +22,12 @@ internal static class PointExpiry
             due.Remove(info.Key[ObjectNames.Expired.Length..]);
         var roster = (await EpochListing.ReadAsync(repository.Context, cancellationToken)).Roster;
         due.RemoveWhere(suffix => ObjectNames.ParsePoint(ObjectNames.Expired + suffix) is not { } name || roster.IsGone(name.Run));
+        if (due.Count == 0)
+            return [];
+
+        // Whoever protects a deleted point keeps it.
+        var kept = (await repository.ListDeletedAsync(null, cancellationToken)).Points.Where(point => point.Label.IsProtectedAt(now));
+        due.ExceptWith(kept.Select(point => $"{point.MachineId}/{point.Id}"));
         return [.. due.Order(StringComparer.Ordinal)];
     }
 }

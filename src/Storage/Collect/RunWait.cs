@@ -8,9 +8,13 @@ internal sealed class RunWait(RepositoryContext context, TimeSpan silence, DateT
     public async Task<IReadOnlyList<string>> ListAsync(CancellationToken cancellationToken)
     {
         var waiting = new List<string>();
-        foreach (var run in await RunListing.ReadAsync(context.Store, null, cancellationToken))
+        var runs = await RunListing.ReadAsync(context.Store, null, cancellationToken);
+        var ended = new HashSet<string>(StringComparer.Ordinal);
+        await foreach (var info in context.Store.ListAsync(ObjectNames.Points, cancellationToken))
+            ended.Add(info.Key);
+        foreach (var run in runs)
         {
-            if (run.IsCollector || run.HasEnd || await HasEndedAsync(run.Key, run.Machine, run.Id, cancellationToken))
+            if (run.IsCollector || run.HasEnd || ended.Contains(ObjectNames.Fence(run.Machine, run.Id)))
                 continue;
             var (isThere, document) = await RunListing.ReadDocumentAsync(context, run, cancellationToken);
             if (isThere && document?.Purpose != RunDocument.Read)

@@ -6,19 +6,18 @@ namespace Tidemark.Storage;
 /// packs and segments; nobody looks at those unless the verdict is the one that counts.
 /// </summary>
 internal sealed class VerdictDraft(
-    RepositoryContext context, CollectorView view, EpochListing epochs, RunId run, CollectorRules rules, IProgress<CollectProgress>? progress)
+    RepositoryContext context, CollectorView view, EpochListing epochs, RunId run, CollectOptions options, IProgress<CollectProgress>? progress)
 {
     private const int ManyEndedRuns = 64;
-    private static readonly TimeSpan TombstoneAge = TimeSpan.FromDays(30);
     private readonly HashSet<RunId> _committed = [.. view.Points.Points.Select(point => point.Run)];
 
     /// <summary>Whether there is anything to do but delete packs.</summary>
-    public static bool IsWorthwhile(CollectorView view, EpochListing epochs, DateTimeOffset now) =>
+    public static bool IsWorthwhile(CollectorView view, EpochListing epochs, CollectOptions options, DateTimeOffset now) =>
         view.Segments.Any(segment => segment.Origin is not null)
         || view.Points.Points.Any(point => point.IsExpired)
         || view.Points.Leftovers.Count > 0
         || StrayPieces(view, epochs).Any()
-        || OldTombstones(view, now).Any()
+        || OldTombstones(view, now - options.TombstoneAge).Any()
         || view.Runs.Count(view.Points.HasEnded) > ManyEndedRuns;
 
     /// <exception cref="RepositoryDamagedException">A segment that counts can't be read.</exception>
@@ -27,11 +26,11 @@ internal sealed class VerdictDraft(
     {
         progress?.Report(new CollectProgress(CollectStage.Judge, 0, condemned.Packs.Count));
         var packs = condemned.Packs.Select(PackName.TryParse).OfType<PackName>().Select(view.Index.Find).OfType<CollectorPack>().ToArray();
-        using (var judge = new CopyJudge(context, view.Index, rules))
+        using (var judge = new CopyJudge(context, view.Index, options.Rules))
             await judge.JudgeAsync(cancellationToken);
         var sparse = packs.Where(pack => pack.LiveBlobs > 0 && !pack.IsHintedAt && PackChoice.IsSparse(pack) && pack.IsUsable).ToArray();
         progress?.Report(new CollectProgress(CollectStage.Move, 0, sparse.Length));
-        var mover = new PackMover(context, view.Index, run, rules);
+        var mover = new PackMover(context, view.Index, run, options.Rules);
         var emptied = await mover.MoveAsync(sparse, cancellationToken);
         var dead = packs.Where(pack => pack.LiveBlobs == 0 && !pack.IsHintedAt).ToArray();
         DoomedPack[] delete =
@@ -49,7 +48,7 @@ internal sealed class VerdictDraft(
     private VerdictDocument Describe(IReadOnlyList<DoomedPack> delete, IReadOnlyList<string> segments, DateTimeOffset now)
     {
         var expired = view.Points.Points.Where(point => point.IsExpired).ToArray();
-        var tombstones = OldTombstones(view, now).ToArray();
+        var tombstones = OldTombstones(view, now - options.TombstoneAge).ToArray();
         RunId[] newlyGone = [.. expired.Select(point => point.Run), .. tombstones.Select(key => ObjectNames.ParsePoint(key)!.Value.Run)];
         var counting = segments.ToHashSet(StringComparer.Ordinal);
         var superseded = epochs.Index.Superseded.Where(key => !IsGone(key))
@@ -101,8 +100,8 @@ internal sealed class VerdictDraft(
             : ObjectNames.EpochOfSegment(key) is { } epoch && epoch < epochs.Current && !counting.Contains(key));
     }
 
-    private static IEnumerable<string> OldTombstones(CollectorView view, DateTimeOffset now) =>
-        view.Points.Tombstones.Where(info => now - info.Modified > TombstoneAge && ObjectNames.ParsePoint(info.Key) is { Disk: null })
+    private static IEnumerable<string> OldTombstones(CollectorView view, DateTimeOffset before) =>
+        view.Points.Tombstones.Where(info => info.Modified < before && ObjectNames.ParsePoint(info.Key) is { Disk: null })
             .Select(info => info.Key).Except(view.Points.Leftovers, StringComparer.Ordinal).Order(StringComparer.Ordinal);
 
     // Of rids that the last roster already calls gone: retire and expire records and labels are of no use any more.

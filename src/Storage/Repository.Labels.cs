@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.Collections.Concurrent;
+using System.Text.Json;
+
+namespace Tidemark.Storage;
+
+/// <summary>What people said about a point after it was made (docs/format.md section 8).</summary>
+/// <param name="Tags">Tags set since.</param>
+/// <param name="Removed">Tags of the point itself that no longer count.</param>
+/// <param name="Protect">Not to be deleted.</param>
+/// <param name="Until">How long; null for ever.</param>
+public sealed record PointLabel(IReadOnlyDictionary<string, string> Tags, IReadOnlyList<string> Removed, bool Protect, DateTimeOffset? Until)
+{
+    public static PointLabel None { get; } = new(new Dictionary<string, string>(StringComparer.Ordinal), [], false, null);
+
+    /// <summary>Whether the point is protected at a time.</summary>
+    public bool IsProtectedAt(DateTimeOffset now) => Protect && (Until is null || Until > now);
+
+    /// <summary>This label with a tag set, or taken away when <paramref name="value"/> is null.</summary>
+    public PointLabel With(string tag, string? value)
+    {
+        var tags = Tags.Where(pair => pair.Key != tag).ToDictionary(pair => pair.Key, pair => pair.Value, StringComparer.Ordinal);
+        if (value is not null)
+            tags[tag] = value;
+        string[] removed = value is null ? [.. Removed.Append(tag).Distinct(StringComparer.Ordinal)] : [.. Removed.Where(name => name != tag)];
+        return this with { Tags = tags, Removed = removed };
+    }
+
+    /// <summary>A point's own tags ("K=V") with this label on top.</summary>
+    internal IReadOnlyList<string> Over(IReadOnlyList<string> own) =>
+    [
+        .. own.Where(tag => NameOf(tag) is var name && !Tags.ContainsKey(name) && !Removed.Contains(name, StringComparer.Ordinal)),
+        .. Tags.OrderBy(tag => tag.Key, StringComparer.Ordinal).Select(tag => $"{tag.Key}={tag.Value}"),
+    ];
+
+    private static string NameOf(string tag) => tag.IndexOf('=', StringComparison.Ordinal) is var at and >= 0 ? tag[..at] : tag;
+}
+
+public sealed partial class Repository
+{
+    private const int LabelTries = 100; // each lost to someone else's label of the same point
+    private readonly ConcurrentDictionary<string, PointLabel> _labels = new(StringComparer.Ordinal);
+
+    /// <summary>Changes the label of a point; of changes at the same time each is applied to the result of the other.</summary>
+    public async Task<PointLabel> LabelAsync(
+        MachineId machine, RunId run, Func<PointLabel, PointLabel> change, CancellationToken cancellationToken)
+    {
+        var suffix = $"{machine}/{run}";
+        for (var attempt = 0; attempt < LabelTries; attempt++)
+        {
+            var number = (await NewestLabelsAsync(machine + "/", cancellationToken)).GetValueOrDefault(suffix);
+            var now = number == 0 ? PointLabel.None : await ReadLabelAsync(machine, run, number, cancellationToken);
+            var next = change(now);
+            var document = new LabelDocument { Tags = next.Tags, Removed = next.Removed, Protect = next.Protect, Until = next.Until };
+            var key = ObjectNames.Label(machine, run, number + 1);
+            var content = _context.Close(key, JsonSerializer.SerializeToUtf8Bytes(document, FormatJson.Default.LabelDocument));
+            if (await _context.Store.PutIfAbsentAsync(key, content, cancellationToken))
+                return next;
+        }
+
+        throw new StoreException($"The label of restore point '{run.ShortId}' was changed {LabelTries} times meanwhile.", isTransient: true);
+    }
+
+    /// <summary>The greatest number of a label by "vmid/rid".</summary>
+    private async Task<Dictionary<string, int>> NewestLabelsAsync(string scope, CancellationToken cancellationToken)
+    {
+        var newest = new Dictionary<string, int>(StringComparer.Ordinal);
+        await foreach (var info in _context.Store.ListAsync(ObjectNames.Labels + scope, cancellationToken))
+        {
+            if (ObjectNames.ParseLabel(info.Key) is { } label)
+                newest[label.Point] = Math.Max(label.Number, newest.GetValueOrDefault(label.Point));
+        }
+
+        return newest;
+    }
+
+    private async ValueTask<PointLabel> ReadLabelAsync(MachineId machine, RunId run, int number, CancellationToken cancellationToken)
+    {
+        var key = ObjectNames.Label(machine, run, number);
+        if (_labels.TryGetValue(key, out var known))
+            return known;
+        if (await _context.ReadSealedAsync(key, cancellationToken) is not { } plain)
+            return PointLabel.None; // the point went, and its labels with it
+        try
+        {
+            var document = JsonSerializer.Deserialize(plain, FormatJson.Default.LabelDocument) ?? new LabelDocument();
+            return _labels[key] = new PointLabel(document.Tags, document.Removed, document.Protect, document.Until);
+        }
+        catch (JsonException failure)
+        {
+            throw new RepositoryDamagedException(key, "a label", failure.Message, failure);
+        }
+    }
+
+    private async ValueTask<RestorePoint> LabelledAsync(
+        RestorePoint point, ObjectInfo info, Dictionary<string, int> labels, CancellationToken cancellationToken)
+    {
+        point = point with { Stored = info.Modified };
+        if (!labels.TryGetValue(info.Key[ObjectNames.Points.Length..], out var number))
+            return point;
+        var label = await ReadLabelAsync(point.MachineId, point.Id, number, cancellationToken);
+        return point with { Label = label, Tags = label.Over(point.Tags) };
+    }
+}

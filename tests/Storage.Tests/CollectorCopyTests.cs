@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.Text.Json;
+
+namespace Tidemark.Storage.Tests;
+
+/// <summary>Several copies of one blob, honest and forged (I19).</summary>
+public sealed class CollectorCopyTests
+{
+    [Fact]
+    public async Task CopiesOfTwoWriters_BecomeOne()
+    {
+        var lab = await CollectorLab.CreateAsync();
+        await BackUpAtOnceAsync(lab);
+        var before = lab.PackBytes;
+        var result = await lab.CollectAsync();
+        Assert.InRange(result.DeletedBytes, before * 4 / 10, before * 6 / 10);
+        Assert.Equal(before - result.DeletedBytes, lab.PackBytes);
+        await lab.AssertAllHoldAsync();
+    }
+
+    /// <summary>The forger's run is the older one, so that its copies are the ones that would stay.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task ForgedCopyOfAnotherWriter_ReplacesNothing(bool isChecked)
+    {
+        var lab = await CollectorLab.CreateAsync();
+        var (honest, forged) = await BackUpAtOnceAsync(lab);
+        var key = lab.Store.Objects.Keys.Single(name => name.StartsWith($"packs/{new WriterId(2)}/", StringComparison.Ordinal)
+            && name.Contains("/d-", StringComparison.Ordinal));
+        await ForgeAsync(lab, forged, key);
+        await lab.Repository.RetireAsync(forged.MachineId, forged.Id, null, Fixture.Token);
+        lab.Store.Now += TimeSpan.FromHours(25);
+        var rules = CollectorRules.All with { ForeignCopiesChecked = isChecked };
+        await lab.CollectAsync(new CollectOptions { MaxDeletePercent = 100, Rules = rules });
+        using var fresh = await Fixture.OpenAsync(lab.Store, encrypted: false);
+        var left = Assert.Single((await fresh.ListPointsAsync(null, Fixture.Token)).Points);
+        if (isChecked)
+            await Fixture.AssertHoldsAsync(fresh, left.Disk("vda"), lab.ContentOf(honest));
+        else // the rule is what saves it
+            await Assert.ThrowsAsync<RepositoryDamagedException>(() => Fixture.ReadAsync(fresh, left.Disk("vda")));
+    }
+
+    [Fact]
+    public async Task SegmentThatLiesAboutAnothersPack_CountsForNothing()
+    {
+        var lab = await CollectorLab.CreateAsync();
+        var first = await lab.BackUpAsync("a", 600_000, seed: 1);
+        var second = await lab.BackUpAsync("a", 600_000, seed: 2);
+        var wanted = await SegmentOfAsync(lab, first);
+        var other = await SegmentOfAsync(lab, second);
+
+        // A point of a third machine, whose segment says that the second point's packs hold what the first point's do.
+        await using var run = await lab.Repository.BeginRunAsync(new MachineId("x"), new BackupRunOptions(), Fixture.Token);
+        var key = ObjectNames.Segment(run.Id, 0);
+        var lies = Enumerable.Range(0, wanted.Count).Select(i => wanted[i] with { Pack = 0, Offset = 0 }).ToList();
+        var content = lab.Repository.Context.Close(key, IndexSegment.Write([other.Packs[0]], lies));
+        lab.Store.Objects[key] = content;
+        var point = await run.CommitAsync(Fixture.DraftOf(), Fixture.Token);
+        var sha256 = Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(content));
+        Rewrite(lab, point with { Index = [new SegmentReference(key, sha256)] });
+        var result = await lab.CollectAsync();
+        Assert.Equal(0L, result.DeletedBytes);
+        await lab.AssertAllHoldAsync();
+    }
+
+    [Fact]
+    public async Task AllCopiesCondemned_OneStays()
+    {
+        var lab = await CollectorLab.CreateAsync();
+        await BackUpAtOnceAsync(lab);
+        string[] packs = [.. lab.Store.Objects.Keys.Where(key => key.StartsWith("packs/", StringComparison.Ordinal))];
+        var key = ObjectNames.Epoch(1, EpochListing.Condemn);
+        lab.Store.Objects[key] = lab.Repository.Context.Close(
+            key, JsonSerializer.SerializeToUtf8Bytes(new CondemnDocument { Packs = packs }, FormatJson.Default.CondemnDocument));
+        var before = lab.PackBytes;
+        await lab.CollectAsync();
+        Assert.InRange(lab.PackBytes, before * 4 / 10, before * 6 / 10);
+        await lab.AssertAllHoldAsync();
+    }
+
+    // Two writers that began before either had committed: everything is stored twice.
+    private static async Task<(RestorePoint First, RestorePoint Second)> BackUpAtOnceAsync(CollectorLab lab)
+    {
+        var content = new byte[14 << 16];
+        new Random(3).NextBytes(content);
+        using var other = await Fixture.OpenAsync(lab.Store, encrypted: false, writer: 2);
+        await using var right = await other.BeginRunAsync(new MachineId("b"), OptionsOf(1), Fixture.Token);
+        await using var left = await lab.Repository.BeginRunAsync(new MachineId("a"), OptionsOf(2), Fixture.Token);
+        var first = await left.CommitAsync(Fixture.DraftOf(await Fixture.WriteAsync(left, "vda", content)), Fixture.Token);
+        var second = await right.CommitAsync(Fixture.DraftOf(await Fixture.WriteAsync(right, "vda", content)), Fixture.Token);
+        lab.Adopt(first, content);
+        lab.Adopt(second, content);
+        return (first, second);
+    }
+
+    private static BackupRunOptions OptionsOf(int order) =>
+        new() { Id = RunId.Parse($"0190000000007000800000000000000{order}"), Workers = 1 };
+
+    // A pack of the same entries and places whose chunks are sealed well, with wrong bytes; under its right name, in its segment.
+    private static async Task ForgeAsync(CollectorLab lab, RestorePoint point, string key)
+    {
+        var context = lab.Repository.Context;
+        var name = PackName.TryParse(key)!;
+        var bytes = lab.Store.Objects[key].ToArray();
+        var segment = await SegmentOfAsync(lab, point);
+        for (var i = 0; i < segment.Count; i++)
+        {
+            var entry = segment[i];
+            if (segment.Packs[(int)entry.Pack].Name != name)
+                continue;
+            var wrong = new byte[entry.PlainLength];
+            var blob = bytes.AsSpan((int)entry.Offset, (int)entry.Length);
+            Assert.Equal(BlobCompression.None, entry.Compression);
+            BlobSealer.Close(context.Keys, BlobKind.Chunk, entry.Id, BlobCompression.None, wrong.Length, wrong, blob);
+        }
+
+        var forged = new PackName(name.Writer, name.Run, BlobId.From(System.Security.Cryptography.SHA256.HashData(bytes)), name.IsData);
+        lab.Store.Objects.TryRemove(key, out _);
+        lab.Store.Objects[forged.Key] = bytes;
+        var packs = segment.Packs.Select(pack => pack.Name == name ? new IndexedPack(forged, pack.Size) : pack).ToArray();
+        var entries = Enumerable.Range(0, segment.Count).Select(i => segment[i]).ToList();
+        var reference = Assert.Single(point.Index);
+        var content = context.Close(reference.Key, IndexSegment.Write(packs, entries));
+        lab.Store.Objects[reference.Key] = content;
+        var sha256 = Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(content));
+        Rewrite(lab, point with { Index = [new SegmentReference(reference.Key, sha256)] });
+    }
+
+    private static async Task<IndexSegment> SegmentOfAsync(CollectorLab lab, RestorePoint point) =>
+        await CollectorSegments.ReadAsync(lab.Repository.Context, Assert.Single(point.Index), Fixture.Token);
+
+    private static void Rewrite(CollectorLab lab, RestorePoint point)
+    {
+        var key = ObjectNames.Point(point.MachineId, point.Id);
+        lab.Store.Objects[key] = lab.Repository.Context.Close(
+            key, JsonSerializer.SerializeToUtf8Bytes(point, FormatJson.Default.RestorePoint));
+    }
+}
