@@ -9,7 +9,7 @@ namespace Tidemark.Bench;
 internal static class Document
 {
     private static readonly string[] Packages =
-        ["virtnbdbackup", "restic", "libnbd-bin", "qemu-system-x86", "libvirt-daemon", "libzstd1"];
+        ["virtnbdbackup", "restic", "libnbd-bin", "qemu-system-x86", "libvirt-daemon", "libzstd1", "radosgw"];
 
     /// <summary>The largest resident set of all rows.</summary>
     public static Result MemoryRow(Results results)
@@ -50,6 +50,7 @@ internal static class Document
     private static string Number(double value, string unit) => unit switch
     {
         "x" => value.ToString("0.00", CultureInfo.InvariantCulture) + " ×",
+        "" => value.ToString("0", CultureInfo.InvariantCulture),
         "MB" => value.ToString("0", CultureInfo.InvariantCulture) + " MB",
         _ => value.ToString("0.00", CultureInfo.InvariantCulture) + " " + unit,
     };

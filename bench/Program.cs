@@ -12,6 +12,8 @@ var rows = new Dictionary<string, Func<Bench, Task>>(StringComparer.Ordinal)
     ["extents"] = Extents.RunAsync,
     ["restore"] = Restore.RunAsync,
     ["huge"] = Unchanged.HugeAsync,
+    ["requests"] = Bucket.RequestsAsync,
+    ["bucket"] = Bucket.RunAsync,
 };
 
 using var stop = new CancellationTokenSource();
@@ -21,6 +23,9 @@ switch (args)
 {
     case ["client-read", var uri]:
         await NbdRead.ClientAsync(uri, stop.Token);
+        return 0;
+    case ["client-download", var endpoint, var prefix, var folder]:
+        await Bucket.ClientAsync(endpoint, prefix, folder, stop.Token);
         return 0;
     case ["client-extents", var uri, var how]:
         await Extents.ClientAsync(uri, how == "allocation", stop.Token);

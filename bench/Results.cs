@@ -6,7 +6,7 @@ namespace Tidemark.Bench;
 /// <param name="Limit">The most it may be.</param>
 /// <param name="Best">The smallest of the runs.</param>
 /// <param name="Median">The median of the runs.</param>
-/// <param name="Unit">"x", "s" or "MB".</param>
+/// <param name="Unit">"x", "s", "MB", or nothing for a count.</param>
 /// <param name="Detail">The numbers behind it.</param>
 internal sealed record Result(string Work, double Limit, double Best, double Median, string Unit, string Detail)
 {

@@ -24,6 +24,7 @@ public static class Failures
         PointGoneException => EngineException.Failed(failure.Message, "tidemark list", failure),
         RunRevokedException or BaseUnusableException => EngineException.Failed(failure.Message, "run the backup again", failure),
         LibvirtMissingException => EngineException.Failed(failure.Message, "apt-get install libvirt0", failure),
+        StoreException { Hint: { } hint } => EngineException.Failed(failure.Message, hint, failure),
         RepositoryExistsException or CommitUnknownException or StoreException or LibvirtException or NbdException
             or ImageToolException or IOException or UnauthorizedAccessException or Win32Exception =>
             EngineException.Failed(failure.Message, inner: failure),

@@ -147,10 +147,9 @@ public sealed partial class Repository
     {
         if (_points.TryGetValue(key, out var known))
             return known;
-        var content = await _context.Store.TryReadAllAsync(key, StorageLimits.MaxSealedObject, cancellationToken);
-        if (content is null or { Length: 0 })
+        if (await _context.ReadSealedAsync(key, isEmptyNone: true, cancellationToken) is not { } found)
             return null;
-        known = new KnownPoint(ParsePoint(key, _context.Open(key, content)), Convert.ToHexStringLower(SHA256.HashData(content)));
+        known = new KnownPoint(ParsePoint(key, found.Plain), Convert.ToHexStringLower(SHA256.HashData(found.Content)));
         return _points.GetOrAdd(key, known);
     }
 

@@ -6,17 +6,23 @@ namespace Tidemark.Storage;
 public sealed partial class Repository
 {
     private string? _writeFeature;
+    private string? _singleWriter;
     private string? _collectFeature;
 
     /// <summary>Begins a backup run of a machine: announces it, checks its bases, and reads what may be reused, in this order
     /// (I6).</summary>
     /// <exception cref="BaseUnusableException">A base was deleted or is gone: plan again.</exception>
     /// <exception cref="FormatTooNewException">The repository needs something for writing that this program does not know.</exception>
+    /// <exception cref="StoreUnsuitableException">The store is for another writer only.</exception>
     public async Task<BackupRun> BeginRunAsync(MachineId machine, BackupRunOptions options, CancellationToken cancellationToken)
     {
         if (_writeFeature is not null)
             throw new FormatTooNewException(
                 $"The repository needs feature '{_writeFeature}' for writing, which this program does not know.");
+        if (_singleWriter is { } only && only != Writer.ToString())
+            throw new StoreUnsuitableException(
+                $"Repository '{_context.Store.Description}' was made for a single writer, '{only}', as its store has no atomic create; "
+                + $"this host is writer '{Writer}'.");
         var id = options.Id ?? _context.NewRun();
         var rules = options.Rules;
         var trees = options.Bases.SelectMany(VerifyRun.TreesOf);

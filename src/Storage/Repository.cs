@@ -12,6 +12,9 @@ public sealed record InitOptions
     /// <summary>What will open it; <see cref="Credentials.None"/> for no encryption.</summary>
     public required Credentials Credentials { get; init; }
 
+    /// <summary>The store has no atomic create: only this writer ever writes here (docs/format.md section 10a).</summary>
+    public bool SingleWriter { get; init; }
+
     /// <summary>A word for people beside the key slot.</summary>
     public string Label { get; init; } = "";
 
@@ -76,9 +79,12 @@ public sealed partial class Repository : IDisposable
         var keys = new RepositoryKeys(master, id, encrypted);
         if (encrypted)
             await PutSlotAsync(store, master, id, init, open.Clock, cancellationToken);
+        string[] features = init.SingleWriter ? [ConfigFile.SingleWriter] : [];
         var config = new ConfigDocument
         {
             Format = ConfigFile.CurrentFormat,
+            Features = new FeatureSets { Write = features, Collect = features },
+            SingleWriter = init.SingleWriter ? WriterOf(open, id).ToString() : null,
             Id = id.ToString("N"),
             Created = open.Clock.GetUtcNow(),
             Encryption = encrypted ? ConfigFile.Aes : ConfigFile.NoEncryption,
@@ -111,12 +117,30 @@ public sealed partial class Repository : IDisposable
         var master = encrypted ? await FindMasterAsync(store, id, credentials, cancellationToken) : ParseMaster(config.PublicMaster);
         var keys = new RepositoryKeys(master, id, encrypted);
         ConfigFile.CheckMac(content, keys);
-        var context = ContextOf(store, keys, id, open);
-        return new Repository(context)
+        return new Repository(ContextOf(store, keys, id, open))
         {
-            _writeFeature = config.Features.Write.Count > 0 ? config.Features.Write[0] : null,
+            _writeFeature = config.Features.Write.FirstOrDefault(name => name != ConfigFile.SingleWriter),
+            _singleWriter = config.SingleWriter,
             _collectFeature = config.Features.Collect.Count > 0 ? config.Features.Collect[0] : null,
         };
+    }
+
+    /// <summary>Whether the repository in a store was made for a single writer, so that the store must be opened as for one; null when
+    /// there is no repository. Needs no key.</summary>
+    /// <exception cref="RepositoryDamagedException">Its config is damaged.</exception>
+    public static async Task<bool?> IsSingleWriterAsync(IObjectStore store, CancellationToken cancellationToken)
+    {
+        try
+        {
+            // One request, and one whose failure says what is wrong; the answer to a HEAD has no room for that.
+            var content = new byte[MaxConfig];
+            var read = await store.ReadAsync(ObjectNames.Config, 0, content, cancellationToken);
+            return ConfigFile.Read(content.AsSpan(0, read)).SingleWriter is not null;
+        }
+        catch (ObjectMissingException)
+        {
+            return null;
+        }
     }
 
     /// <summary>Opens a disk of a restore point for reading, unprotected from a collector: see <see cref="BeginReadAsync"/>.</summary>

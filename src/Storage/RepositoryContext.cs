@@ -21,7 +21,12 @@ internal sealed record RepositoryContext(
     private KnownRoster? _roster;
 
     /// <summary>The same repository with nothing cached; disposed on its own.</summary>
-    public RepositoryContext Fresh() => new(Store, Keys, Writer, Id, Host, Clock) { Scheduler = Scheduler, NewRun = NewRun, Processes = Processes };
+    public RepositoryContext Fresh() => new(Store.Uncached, Keys, Writer, Id, Host, Clock)
+    {
+        Scheduler = Scheduler,
+        NewRun = NewRun,
+        Processes = Processes,
+    };
 
     /// <summary>The roster of an epoch, if it is the one read last; rosters never change.</summary>
     public Roster? FindRoster(int epoch) => Volatile.Read(ref _roster) is { } known && known.Epoch == epoch ? known.Roster : null;
@@ -29,10 +34,29 @@ internal sealed record RepositoryContext(
     public void KeepRoster(int epoch, Roster roster) => Volatile.Write(ref _roster, new KnownRoster(epoch, roster));
 
     /// <summary>A sealed object's plain bytes, or null when there is none.</summary>
-    public async ValueTask<byte[]?> ReadSealedAsync(string key, CancellationToken cancellationToken)
+    public async ValueTask<byte[]?> ReadSealedAsync(string key, CancellationToken cancellationToken) =>
+        (await ReadSealedAsync(key, isEmptyNone: false, cancellationToken))?.Plain;
+
+    /// <summary>A sealed object as it lies in the store and its plain bytes; null when there is none, or an empty one and
+    /// <paramref name="isEmptyNone"/>.</summary>
+    public async ValueTask<(byte[] Content, byte[] Plain)?> ReadSealedAsync(
+        string key, bool isEmptyNone, CancellationToken cancellationToken)
     {
-        var content = await Store.TryReadAllAsync(key, StorageLimits.MaxSealedObject, cancellationToken);
-        return content is null ? null : Open(key, content);
+        try
+        {
+            return await ReadSealedAsync(Store, key, isEmptyNone, cancellationToken);
+        }
+        catch (RepositoryDamagedException) when (Store.Uncached != Store)
+        {
+            return await ReadSealedAsync(Store.Uncached, key, isEmptyNone, cancellationToken);
+        }
+    }
+
+    private async ValueTask<(byte[] Content, byte[] Plain)?> ReadSealedAsync(
+        IObjectStore store, string key, bool isEmptyNone, CancellationToken cancellationToken)
+    {
+        var content = await store.TryReadAllAsync(key, StorageLimits.MaxSealedObject, cancellationToken);
+        return content is null || (content.Length == 0 && isEmptyNone) ? null : (content, Open(key, content));
     }
 
     public byte[] Open(string key, ReadOnlySpan<byte> content)

@@ -63,10 +63,21 @@ public sealed class CommandLine : IDisposable
 
     public Dictionary<string, string> Environment { get; }
 
-    private static string Dll =>
-        AppContext.BaseDirectory.TrimEnd('/').Replace("/tests/Cli.Tests/bin/", "/src/Cli/bin/", StringComparison.Ordinal) + "/tidemark.dll";
+    private static string Dll
+    {
+        get
+        {
+            var here = AppContext.BaseDirectory.TrimEnd('/');
+            var project = here.IndexOf("/tests/", StringComparison.Ordinal);
+            var build = here.IndexOf("/bin/", project, StringComparison.Ordinal);
+            return $"{here[..project]}/src/Cli{here[build..]}/tidemark.dll";
+        }
+    }
 
-    public async Task<Outcome> RunAsync(params string[] arguments)
+    public Task<Outcome> RunAsync(params string[] arguments) => RunAsync(_ => Task.CompletedTask, arguments);
+
+    /// <summary>Runs the command, and <paramref name="meanwhile"/> beside it with its process.</summary>
+    public async Task<Outcome> RunAsync(Func<Process, Task> meanwhile, params string[] arguments)
     {
         var start = new ProcessStartInfo("dotnet", ["exec", Dll, .. arguments])
         {
@@ -81,6 +92,7 @@ public sealed class CommandLine : IDisposable
         process.StandardInput.Close();
         var output = process.StandardOutput.ReadToEndAsync(Token);
         var errors = process.StandardError.ReadToEndAsync(Token);
+        await meanwhile(process);
         await process.WaitForExitAsync(Token);
         return new Outcome(process.ExitCode, await output, await errors);
     }

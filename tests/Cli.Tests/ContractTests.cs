@@ -22,7 +22,7 @@ public sealed class ContractTests(LabFixture fixture)
         await machine.WriteAsync("vda", 0, Mebi, 5, CommandLine.Token);
 
         var backup = (await command.RunAsync("backup", "json", "--json", "--tag", "why=test")).AssertDone().Json;
-        Assert.Equal(["points", "failed"], Keys(backup));
+        Assert.Equal(["points", "failed", "requests"], Keys(backup));
         var point = Assert.Single(backup.GetProperty("points").EnumerateArray());
         AssertPoint(point);
         Assert.Equal("test", point.GetProperty("tags").GetProperty("why").GetString());
@@ -40,7 +40,7 @@ public sealed class ContractTests(LabFixture fixture)
         Assert.True(disk.GetProperty("verified").GetBoolean());
 
         var verify = (await command.RunAsync("verify", "--level", "data", "--json")).AssertDone().Json;
-        Assert.Equal(["ok", "checked", "damaged"], Keys(verify));
+        Assert.Equal(["ok", "checked", "damaged", "requests"], Keys(verify));
         var machines = (await command.RunAsync("machines", "--json")).AssertDone().Json;
         Assert.Contains(machines.GetProperty("machines").EnumerateArray(), item => item.GetProperty("name").GetString() == "json");
         await machine.StopAsync(CommandLine.Token);

@@ -56,7 +56,7 @@ public sealed partial class CrashLab : IAsyncDisposable
         var lab = new CrashLab(host);
         Directory.CreateDirectory(lab._root);
         lab.Folders = new HostFolders(lab.PathOf("state"), host.CreateFolder($"s{Guid.NewGuid().ToString("n")[..6]}"));
-        await RepositorySession.InitAsync(lab.RepositoryFolder, lab.Access, Token);
+        await RepositorySession.InitAsync(lab.RepositoryFolder, lab.Access, allowSingleWriter: false, Token);
         return lab;
     }
 

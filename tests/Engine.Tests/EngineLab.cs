@@ -59,7 +59,7 @@ public sealed class EngineLab : IAsyncDisposable
         var lab = new EngineLab(fixture.Host);
         Directory.CreateDirectory(lab._root);
         lab.Folders = new HostFolders(Path.Combine(lab._root, "state"), fixture.Host.CreateFolder($"s{Guid.NewGuid().ToString("n")[..6]}"));
-        await RepositorySession.InitAsync(lab.RepositoryFolder, new RepositoryAccess(null, lab.KeyFile), Token);
+        await RepositorySession.InitAsync(lab.RepositoryFolder, new RepositoryAccess(null, lab.KeyFile), allowSingleWriter: false, Token);
         lab.Repository = await lab.OpenRepositoryAsync();
         lab.Hypervisor = await Hypervisors.ConnectAsync(fixture.Host.Uri, Token);
         return lab;

@@ -170,6 +170,10 @@ internal sealed class ScriptedServer : IAsyncDisposable
         {
             await script(this);
         }
+        catch (SocketException e) when (e.SocketErrorCode is SocketError.Shutdown or SocketError.ConnectionReset)
+        {
+            return; // the client has seen enough and hung up, which many a script provokes
+        }
         finally
         {
             Peer.Dispose();

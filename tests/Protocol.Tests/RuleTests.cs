@@ -27,12 +27,9 @@ public sealed class RuleTests
         ["no copy is kept"] = new() { KeepOneCopy = false },
         ["packs go before the index"] = new() { IndexBeforeDelete = false },
         ["packs go before the segments that name them"] = new() { SegmentsBeforePacks = false },
-        ["the roster is not compared"] = new() { RosterChecked = false },
         ["a collector does not read the roster"] = new() { GoneStaysGone = false },
-        ["foreign copies are believed"] = new() { ForeignCopiesChecked = false },
         ["packs of running runs are condemned"] = new() { PackOfLiveRunSpared = false },
         ["deleted points are dead at once"] = new() { ExpireAfterWindow = false },
-        ["packs are moved without a look at their hash"] = new() { HashBeforeMove = false },
     };
 
     public static TheoryData<string> Names => [.. OfWriters.Keys, .. OfCollectors.Keys];

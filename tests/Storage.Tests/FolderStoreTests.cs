@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+using Tidemark.Blocks;
+
 namespace Tidemark.Storage.Tests;
 
 public sealed class FolderStoreTests : StoreContract, IDisposable
@@ -25,6 +27,26 @@ public sealed class FolderStoreTests : StoreContract, IDisposable
         Assert.Empty(Directory.GetFiles(Path.Combine(_folder, "tmp")));
         var pack = Directory.GetFiles(Path.Combine(_folder, "packs"), "d-*", SearchOption.AllDirectories)[0];
         Assert.Equal(Path.GetFileName(pack).Substring(2, 2), Path.GetFileName(Path.GetDirectoryName(pack)));
+    }
+
+    [Fact]
+    public async Task LargeUpload_OfAlignedAndOddPieces_KeepsTheirOrder()
+    {
+        await using var store = Open();
+        using var block = AlignedPool.Rent(1 << 20);
+        var expected = new MemoryStream();
+        await using var upload = await store.StartUploadAsync(Fixture.Token);
+        foreach (var length in new[] { 1 << 20, 1 << 20, 300_001, 1 << 20, 5 })
+        {
+            new Random(length).NextBytes(block.Memory.Span);
+            expected.Write(block.Memory.Span[..length]);
+            await upload.WriteAsync(block.Memory[..length], Fixture.Token);
+        }
+
+        Assert.True(await upload.CommitAsync("packs/a/b/d-00", Fixture.Token));
+        var found = new byte[expected.Length + 1];
+        Assert.Equal(expected.Length, await store.ReadAsync("packs/a/b/d-00", 0, found, Fixture.Token));
+        Assert.True(found.AsSpan(0, (int)expected.Length).SequenceEqual(expected.ToArray()));
     }
 
     [Fact]

@@ -9,6 +9,7 @@ using Tidemark.Engine.Backup;
 using Tidemark.Engine.Care;
 using Tidemark.Engine.Machines;
 using Tidemark.Engine.Points;
+using Tidemark.Engine.Repositories;
 
 namespace Tidemark.Cli.Commands;
 
@@ -65,7 +66,8 @@ internal static class BackupCommand
             });
         }
 
-        return Report(result, output, points, failures);
+        output.Requests(repository.Requests);
+        return Report(result, output, points, failures, repository.Requests);
     }
 
     private static async Task<IReadOnlyList<Machine>> ChooseAsync(
@@ -98,7 +100,7 @@ internal static class BackupCommand
         ParseResult result,
         SettingsFile settings,
         IHypervisor hypervisor,
-        Engine.Repositories.RepositorySession repository,
+        RepositorySession repository,
         IReadOnlyList<Machine> machines,
         CancellationToken cancellationToken)
     {
@@ -136,11 +138,13 @@ internal static class BackupCommand
         ParseResult result,
         UserOutput output,
         IReadOnlyCollection<PointInfo> points,
-        IReadOnlyCollection<(Machine Machine, EngineException Error)> failures)
+        IReadOnlyCollection<(Machine Machine, EngineException Error)> failures,
+        Requests requests)
     {
         var document = new BackupDocument(
             points.OrderBy(point => point.Machine, StringComparer.Ordinal).ToList(),
-            failures.Select(failure => new FailedMachine(failure.Machine.Name, failure.Error.Message)).ToList());
+            failures.Select(failure => new FailedMachine(failure.Machine.Name, failure.Error.Message)).ToList(),
+            requests);
         if (output.IsJson || document.Points.Count > 0)
             output.Result(document, CliJson.Default.BackupDocument, Describe);
         foreach (var (machine, error) in failures)

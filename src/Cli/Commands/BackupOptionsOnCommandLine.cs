@@ -60,7 +60,8 @@ internal static class BackupOptionsOnCommandLine
     {
         Quiesce.AcceptOnlyFromAmong("auto", "require", "off");
         command.Arguments.Add(Machines);
-        foreach (var option in (Option[])[All, Disk, Exclude, Full, Quiesce, Tag, ChunkSize, CheckAllChunks, Jobs, DryRun, Strict])
+        foreach (var option in (Option[])
+            [All, Disk, Exclude, Full, Quiesce, Tag, ChunkSize, CheckAllChunks, Jobs, GlobalOptions.Limit, DryRun, Strict])
             command.Options.Add(option);
     }
 

@@ -15,7 +15,7 @@ internal static class GlobalOptions
 {
     public static readonly Option<string?> Repository = new("--repo")
     {
-        Description = "Repository: a folder (TIDEMARK_REPO)",
+        Description = "Repository: a folder, or s3://BUCKET[/PREFIX] (TIDEMARK_REPO)",
         Recursive = true,
     };
 
@@ -66,6 +66,12 @@ internal static class GlobalOptions
         Arity = ArgumentArity.Zero,
     };
 
+    /// <summary>For the commands that move much data.</summary>
+    public static readonly Option<string?> Limit = new("--limit")
+    {
+        Description = "Most bytes a second to and from the repository, such as 20M",
+    };
+
     public static void AddTo(RootCommand root)
     {
         Progress.AcceptOnlyFromAmong("auto", "plain", "json", "none");
@@ -83,7 +89,7 @@ internal static class GlobalOptions
     /// <exception cref="EngineException">No repository is named.</exception>
     public static string RepositoryUrl(this ParseResult result, SettingsFile settings) =>
         First(result.GetValue(Repository), Environment.GetEnvironmentVariable("TIDEMARK_REPO"), settings.Repository)
-        ?? throw EngineException.Usage("No repository is named.", "give --repo FOLDER, or set TIDEMARK_REPO");
+        ?? throw EngineException.Usage("No repository is named.", "give --repo FOLDER or --repo s3://BUCKET, or set TIDEMARK_REPO");
 
     public static RepositoryAccess Access(this ParseResult result, SettingsFile settings)
     {
@@ -104,7 +110,11 @@ internal static class GlobalOptions
 
     public static Task<RepositorySession> OpenRepositoryAsync(
         this ParseResult result, SettingsFile settings, CancellationToken cancellationToken) =>
-        RepositorySession.OpenAsync(result.RepositoryUrl(settings), result.Access(settings), cancellationToken);
+        RepositorySession.OpenAsync(
+            result.RepositoryUrl(settings),
+            result.Access(settings),
+            new StoreChoices { BytesPerSecond = ReadRate(result.GetValue(Limit)) },
+            cancellationToken);
 
     /// <summary>The restore points that can be read; the others are named on standard error: they are not absent.</summary>
     public static async Task<IReadOnlyList<PointInfo>> ReadablePointsAsync(
@@ -123,6 +133,15 @@ internal static class GlobalOptions
             cancellationToken);
 
     public static HostFolders Folders(SettingsFile settings) => HostFolders.Default(settings.Scratch);
+
+    private static long? ReadRate(string? text)
+    {
+        if (text is null)
+            return null;
+        return Sizes.TryParse(text.EndsWith("/s", StringComparison.Ordinal) ? text[..^2] : text, out var bytes) && bytes > 0
+            ? bytes
+            : throw EngineException.Usage($"Limit '{text}' is not a number of bytes a second, such as 20M.");
+    }
 
     private static string? First(params string?[] values) => values.FirstOrDefault(value => !string.IsNullOrEmpty(value));
 

@@ -8,16 +8,16 @@ namespace Tidemark.Cli.Commands;
 /// <summary><c>tidemark guardian</c>, hidden: started by <c>backup</c> itself, see <see cref="Guardian"/>.</summary>
 internal static class GuardianCommand
 {
-    private static readonly Argument<string> Entry = new("JOURNAL-ENTRY");
+    private static readonly Argument<string> Connection = new("CONNECT");
 
     public static Command Create()
     {
-        var command = new Command("guardian", "Watches over a backup run; started by it") { Entry };
+        var command = new Command("guardian", "Watches over a backup run; started by it") { Connection };
         command.Hidden = true;
         command.SetAction(async (result, _) =>
         {
             await Guardian.RunAsync(
-                result.GetValue(Entry)!, HostFolders.Default(), Console.In, Console.Out, Hypervisors.ConnectAsync);
+                result.GetValue(Connection) is { Length: > 0 } uri ? uri : null, HostFolders.Default(), Console.In, Console.Out, Hypervisors.ConnectAsync);
             return ExitCode.Done;
         });
         return command;

@@ -14,9 +14,14 @@ internal static class InitCommand
         Description = "Store everything in the clear; said in the repository for all to see",
     };
 
+    private static readonly Option<bool> AllowSingleWriter = new("--allow-single-writer")
+    {
+        Description = "Take a bucket without atomic create: then only this host may ever write to it",
+    };
+
     public static Command Create()
     {
-        var command = new Command("init", "New repository; encrypted unless --no-encryption") { NoEncryption };
+        var command = new Command("init", "New repository; encrypted unless --no-encryption") { NoEncryption, AllowSingleWriter };
         command.SetAction(RunAsync);
         return command;
     }
@@ -37,9 +42,10 @@ internal static class InitCommand
         }
 
         var made = access.KeyFile is { } file && !File.Exists(file) ? file : null;
-        var id = await RepositorySession.InitAsync(url, open ? null : access, cancellationToken);
+        var repository = await RepositorySession.InitAsync(
+            url, open ? null : access, result.GetValue(AllowSingleWriter), cancellationToken);
         result.Output().Result(
-            new InitDocument(url, id.ToString("n"), !open, access.KeyFile),
+            new InitDocument(url, repository.Id.ToString("n"), !open, access.KeyFile, repository.SingleWriter),
             CliJson.Default.InitDocument,
             document => Describe(document, made is not null));
         return ExitCode.Done;
@@ -48,6 +54,12 @@ internal static class InitCommand
     private static string Describe(InitDocument made, bool newKeyFile)
     {
         var text = $"Repository {made.Id[..8]} is ready in {made.Repository}.";
+        if (made.SingleWriter)
+        {
+            text += "\nIts store has no atomic create. Two hosts that write at once could destroy each other's restore points, so only this\n"
+                + "host may write here, and space is never given back.";
+        }
+
         if (!made.Encrypted)
             return text + "\nIt is NOT encrypted: whoever can read it can read every disk.";
         var key = made.KeyFile is null

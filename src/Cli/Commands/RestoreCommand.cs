@@ -47,7 +47,7 @@ internal static class RestoreCommand
         Format.AcceptOnlyFromAmong("qcow2", "raw");
         var command = new Command("restore", "Write a restore point's disks, prove them, and define the machine if wanted")
         {
-            Point, To, Disk, Format, Define, Name, Start, Force, TrustDefinition,
+            Point, To, Disk, Format, Define, Name, Start, Force, TrustDefinition, GlobalOptions.Limit,
         };
         command.SetAction(RunAsync);
         return command;
@@ -78,7 +78,8 @@ internal static class RestoreCommand
             restored = await RestoreRun.RunAsync(repository, hypervisor, point, options, progress.Receive, cancellationToken);
         }
 
-        output.Result(restored, CliJson.Default.RestoreResult, Describe);
+        output.Requests(repository.Requests);
+        output.Result(restored with { Requests = repository.Requests }, CliJson.Default.RestoreResult, Describe);
         return ExitCode.Done;
     }
 

@@ -24,7 +24,7 @@ internal static class VerifyCommand
     public static Command Create()
     {
         Level.AcceptOnlyFromAmong("quick", "packs", "data");
-        var command = new Command("verify", "Check what the repository holds") { Points, Level };
+        var command = new Command("verify", "Check what the repository holds") { Points, Level, GlobalOptions.Limit };
         command.SetAction(RunAsync);
         return command;
     }
@@ -42,7 +42,9 @@ internal static class VerifyCommand
 
         var level = Enum.Parse<VerifyLevel>(result.GetValue(Level)!, ignoreCase: true);
         var verified = await repository.VerifyAsync(level, ids, cancellationToken);
-        result.Output().Result(verified, CliJson.Default.VerifyResult, Describe);
+        var output = result.Output();
+        output.Requests(repository.Requests);
+        output.Result(verified with { Requests = repository.Requests }, CliJson.Default.VerifyResult, Describe);
         return verified.Ok ? ExitCode.Done : ExitCode.Damaged;
     }
 

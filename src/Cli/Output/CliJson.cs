@@ -2,16 +2,17 @@
 using System.Text.Json.Serialization;
 using Tidemark.Engine.Care;
 using Tidemark.Engine.Points;
+using Tidemark.Engine.Repositories;
 using Tidemark.Engine.Restore;
 using Tidemark.Engine.Verify;
 
 namespace Tidemark.Cli.Output;
 
 /// <summary><c>init --json</c>.</summary>
-internal sealed record InitDocument(string Repository, string Id, bool Encrypted, string? KeyFile);
+internal sealed record InitDocument(string Repository, string Id, bool Encrypted, string? KeyFile, bool SingleWriter);
 
 /// <summary><c>backup --json</c>.</summary>
-internal sealed record BackupDocument(IReadOnlyList<PointInfo> Points, IReadOnlyList<FailedMachine> Failed);
+internal sealed record BackupDocument(IReadOnlyList<PointInfo> Points, IReadOnlyList<FailedMachine> Failed, Requests Requests);
 
 /// <summary>A machine that was not backed up.</summary>
 internal sealed record FailedMachine(string Machine, string Error);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
+using Tidemark.Engine.Repositories;
 
 namespace Tidemark.Cli.Output;
 
@@ -32,6 +33,16 @@ internal sealed class UserOutput(bool json, bool quiet, bool verbose, string pro
     {
         if (!quiet)
             Console.Error.WriteLine(text);
+    }
+
+    /// <summary>What was asked of the repository's store, for those who want to know more.</summary>
+    public void Requests(Requests requests)
+    {
+        if (verbose)
+        {
+            Note($"requests to the store: put {requests.Put}, get {requests.Get}, head {requests.Head}, list {requests.List}, delete "
+                + $"{requests.Delete}; sent {Sizes.Bytes(requests.BytesSent)}, received {Sizes.Bytes(requests.BytesReceived)}");
+        }
     }
 
     public static void Warning(string text) => Console.Error.WriteLine($"warning: {text}");

@@ -39,6 +39,7 @@ public sealed class BackupRun
     private RunId _id;
     private string? _checkpoint;
     private bool _owesThaw;
+    private GuardianProcess? _waiting;
 
     private BackupRun(BackupContext context, BackupOptions options)
     {
@@ -57,12 +58,18 @@ public sealed class BackupRun
         var run = new BackupRun(context, options);
         try
         {
+            run._waiting = run.StartGuardian();
             await run.PrepareAsync(machineUuid, cancellationToken);
             return await run.ExecuteAsync(cancellationToken);
         }
         catch (Exception e) when (e is not (EngineException or OperationCanceledException))
         {
             throw Failures.Translate(e);
+        }
+        finally
+        {
+            if (run._waiting is { } unused)
+                await unused.AbandonAsync();
         }
     }
 
@@ -126,7 +133,7 @@ public sealed class BackupRun
         var entry = NewEntry();
         await _journal.WriteAsync(entry, cancellationToken);
         await ReachedAsync(RunStep.Journaled);
-        var guardian = await StartGuardianAsync(entry, cancellationToken);
+        var guardian = await GuardedAsync(entry, cancellationToken);
         await using (guardian)
         {
             await ReachedAsync(RunStep.Guarded);
@@ -301,16 +308,23 @@ public sealed class BackupRun
         MayFreeze = _options.Quiesce != Quiesce.Off && _machine is { AgentConnected: true, State: MachineState.Running },
     };
 
-    private async Task<GuardianProcess> StartGuardianAsync(JournalEntry entry, CancellationToken cancellationToken)
+    private GuardianProcess StartGuardian() =>
+        GuardianProcess.Start(_context.GuardianCommand, _context.Hypervisor.Connect, _context.Folders);
+
+    private async Task<GuardianProcess> GuardedAsync(JournalEntry entry, CancellationToken cancellationToken)
     {
+        GuardianProcess? guardian = null;
         try
         {
-            return await GuardianProcess.StartAsync(
-                _context.GuardianCommand, _journal.FileOf(entry.Run), _context.Folders, cancellationToken);
+            (guardian, _waiting) = (_waiting ?? StartGuardian(), null);
+            await guardian.GuardAsync(_journal.FileOf(entry.Run), cancellationToken);
+            return guardian;
         }
         catch
         {
             _journal.Remove(entry.Run);
+            if (guardian is not null)
+                await guardian.AbandonAsync();
             throw;
         }
     }

@@ -8,13 +8,18 @@ namespace Tidemark.Engine.Repositories;
 public sealed class RepositorySession : IAsyncDisposable
 {
     private readonly IObjectStore _store;
+    private readonly RequestCounts _counts;
 
-    private RepositorySession(string url, IObjectStore store, Repository repository)
+    private RepositorySession(string url, IObjectStore store, RequestCounts counts, Repository repository)
     {
         Url = url;
-        _store = store;
+        (_store, _counts) = (store, counts);
         Repository = repository;
     }
+
+    /// <summary>What was asked of the store so far.</summary>
+    public Requests Requests => new(
+        _counts.Puts, _counts.Gets, _counts.Heads, _counts.Lists, _counts.Deletes, _counts.BytesSent, _counts.BytesReceived);
 
     /// <summary>Where it is, in a form that another process can open.</summary>
     public string Url { get; }
@@ -25,22 +30,28 @@ public sealed class RepositorySession : IAsyncDisposable
     internal Repository Repository { get; }
 
     /// <summary>Creates a repository; a key file that does not exist is made.</summary>
-    /// <param name="url">A folder.</param>
+    /// <param name="url">A folder, or "s3://BUCKET[/PREFIX]".</param>
     /// <param name="access">What will open it; null for no encryption.</param>
+    /// <param name="allowSingleWriter">Take a store without atomic create, for this host as the only writer.</param>
     /// <param name="cancellationToken">Ends the attempt.</param>
-    /// <returns>The repository's id.</returns>
-    /// <exception cref="EngineException">The folder is in use or cannot hold a repository.</exception>
-    public static async Task<Guid> InitAsync(string url, RepositoryAccess? access, CancellationToken cancellationToken)
+    /// <exception cref="EngineException">The store is in use or cannot hold a repository.</exception>
+    public static async Task<NewRepository> InitAsync(
+        string url, RepositoryAccess? access, bool allowSingleWriter, CancellationToken cancellationToken)
     {
-        await using var store = OpenStore(url, create: true);
         var newKey = access?.KeyFile is { } file && !File.Exists(file) ? file : null;
         try
         {
             if (newKey is not null)
                 await WriteKeyFileAsync(newKey, cancellationToken);
             var options = new InitOptions { Credentials = access is null ? Credentials.None : ReadCredentials(access) };
-            using var repository = await Repository.InitAsync(store, options, new OpenOptions(), cancellationToken);
-            return repository.Id;
+            try
+            {
+                return await InitAsync(url, options, cancellationToken);
+            }
+            catch (StoreUnsuitableException) when (allowSingleWriter)
+            {
+                return await InitAsync(url, options with { SingleWriter = true }, cancellationToken);
+            }
         }
         catch (Exception e)
         {
@@ -50,21 +61,29 @@ public sealed class RepositorySession : IAsyncDisposable
         }
     }
 
+    public static Task<RepositorySession> OpenAsync(string url, RepositoryAccess access, CancellationToken cancellationToken) =>
+        OpenAsync(url, access, new StoreChoices(), cancellationToken);
+
     /// <exception cref="EngineException">There is none, the key is wrong, or it is of a newer format.</exception>
-    public static async Task<RepositorySession> OpenAsync(string url, RepositoryAccess access, CancellationToken cancellationToken)
+    public static async Task<RepositorySession> OpenAsync(
+        string url, RepositoryAccess access, StoreChoices choices, CancellationToken cancellationToken)
     {
-        var store = OpenStore(url, create: false);
+        IObjectStore? store = null;
         try
         {
+            (store, var counts) = await StoreOpener.OpenAsync(url, choices, cancellationToken);
             // Said before anything about keys: a wrong path is the likelier mistake.
             if (await store.HeadAsync("config", cancellationToken) is null)
                 throw new RepositoryNotFoundException(store.Description);
             var repository = await Repository.OpenAsync(store, ReadCredentials(access), new OpenOptions(), cancellationToken);
-            return new RepositorySession(FullUrl(url), store, repository);
+            return new RepositorySession(StoreOpener.FullUrl(url), store, counts, repository);
         }
         catch (Exception e)
         {
-            await store.DisposeAsync();
+            if (store is not null)
+                await store.DisposeAsync();
+            if (e is OperationCanceledException)
+                throw;
             throw Failures.Translate(e);
         }
     }
@@ -87,8 +106,16 @@ public sealed class RepositorySession : IAsyncDisposable
     /// <summary>Finds out how a run ended, by ending it if it has not: after this it is settled for good.</summary>
     public static async Task<RunFate> FenceAsync(string url, string machineUuid, Guid run, CancellationToken cancellationToken)
     {
-        await using var store = OpenStore(url, create: false);
-        return await FenceAsync(store, machineUuid, run, cancellationToken);
+        try
+        {
+            var (store, _) = await StoreOpener.OpenAsync(url, new StoreChoices(), cancellationToken);
+            await using (store)
+                return await FenceAsync(store, machineUuid, run, cancellationToken);
+        }
+        catch (Exception e) when (e is StoreException or RepositoryNotFoundException)
+        {
+            return RunFate.Unknown;
+        }
     }
 
     public Task<RunFate> FenceAsync(string machineUuid, Guid run, CancellationToken cancellationToken) =>
@@ -163,28 +190,18 @@ public sealed class RepositorySession : IAsyncDisposable
         }
     }
 
-    private static IObjectStore OpenStore(string url, bool create)
+    private static async Task<NewRepository> InitAsync(string url, InitOptions options, CancellationToken cancellationToken)
     {
-        if (url.Contains("://", StringComparison.Ordinal))
+        var (store, _) = StoreOpener.Make(url, new StoreChoices(), options.SingleWriter);
+        await using (store)
         {
-            throw EngineException.Usage(
-                $"Repository '{url}' is not a folder; this version keeps repositories in folders only.", "--repo FOLDER");
-        }
-
-        var folder = FullUrl(url);
-        if (!create && !Directory.Exists(folder))
-            throw EngineException.Failed($"There is no repository at '{url}': the folder does not exist.", $"tidemark init --repo {url}");
-        try
-        {
-            return new FolderStore(folder);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or StoreException)
-        {
-            throw EngineException.Failed($"The repository folder '{url}' cannot be used: {e.Message}", inner: e);
+            // A bucket says only here, in the body of an answer, what is wrong with keys or clock.
+            if (await Repository.IsSingleWriterAsync(store, cancellationToken) is not null)
+                throw new RepositoryExistsException($"There is a repository in '{store.Description}' already.");
+            using var repository = await Repository.InitAsync(store, options, new OpenOptions(), cancellationToken);
+            return new NewRepository(repository.Id, options.SingleWriter);
         }
     }
-
-    private static string FullUrl(string url) => Path.GetFullPath(url);
 
     private static Credentials ReadCredentials(RepositoryAccess access)
     {

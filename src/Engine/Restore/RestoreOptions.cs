@@ -38,7 +38,11 @@ public sealed record RestoreDiskChoice(string Name, string? Target);
 /// <param name="Started">It was started, too.</param>
 /// <param name="Notes">What the definition lost or changed, one sentence each.</param>
 public sealed record RestoreResult(
-    string Point, IReadOnlyList<RestoredDiskResult> Disks, string? Defined, bool Started, IReadOnlyList<string> Notes);
+    string Point, IReadOnlyList<RestoredDiskResult> Disks, string? Defined, bool Started, IReadOnlyList<string> Notes)
+{
+    /// <summary>What the restore asked of the store.</summary>
+    public Repositories.Requests? Requests { get; init; }
+}
 
 /// <summary>One restored disk.</summary>
 /// <param name="Name">The disk.</param>

@@ -36,14 +36,17 @@ public sealed class Guardian
         _connect = connect;
     }
 
-    /// <summary>Runs until the worker is done or its leftovers are gone. Signals that end a worker do not end it.</summary>
-    /// <param name="journalFile">The journal entry of the run to watch.</param>
+    /// <summary>
+    /// Waits to be told the file of a journal entry, then runs until the worker is done or its leftovers are gone. Signals that end a
+    /// worker do not end it. A worker that dies before it tells has touched nothing.
+    /// </summary>
+    /// <param name="connection">The hypervisor, as the entry will name it.</param>
     /// <param name="folders">Where journal and locks are.</param>
     /// <param name="fromWorker">The worker's signals, a word a line.</param>
     /// <param name="toWorker">Told when the guardian is ready.</param>
     /// <param name="connect">Opens the hypervisor of the entry.</param>
     public static async Task RunAsync(
-        string journalFile,
+        string? connection,
         HostFolders folders,
         TextReader fromWorker,
         TextWriter toWorker,
@@ -53,23 +56,29 @@ public sealed class Guardian
         using var hangup = Ignore(PosixSignal.SIGHUP);
         using var terminate = Ignore(PosixSignal.SIGTERM);
         using var quit = Ignore(PosixSignal.SIGQUIT);
+        if (await WatchedAsync(connection, folders, fromWorker, toWorker, connect) is { } guardian)
+            await guardian.FinishAsync();
+    }
+
+    // Null when there was nothing to watch. The connection ends with the watching: clean-up may take long and opens its own.
+    private static async Task<Guardian?> WatchedAsync(
+        string? connection,
+        HostFolders folders,
+        TextReader fromWorker,
+        TextWriter toWorker,
+        Func<string?, CancellationToken, Task<IHypervisor>> connect)
+    {
+        await using var hypervisor = await connect(connection, CancellationToken.None);
+        if (await fromWorker.ReadLineAsync() is not { } journalFile)
+            return null;
         var run = Guid.ParseExact(Path.GetFileNameWithoutExtension(journalFile), "n");
         var entry = await new Journal(folders).ReadAsync(run, CancellationToken.None)
             ?? throw EngineException.Failed($"There is no journal entry '{journalFile}' to guard.");
         var guardian = new Guardian(folders, entry, connect);
-        var hypervisor = await connect(entry.Connect, CancellationToken.None);
-        try
-        {
-            await toWorker.WriteLineAsync(nameof(GuardianSignal.Ready));
-            await toWorker.FlushAsync();
-            await guardian.WatchAsync(fromWorker, hypervisor);
-        }
-        finally
-        {
-            await hypervisor.DisposeAsync();
-        }
-
-        await guardian.FinishAsync();
+        await toWorker.WriteLineAsync(nameof(GuardianSignal.Ready));
+        await toWorker.FlushAsync();
+        await guardian.WatchAsync(fromWorker, hypervisor);
+        return guardian;
     }
 
     private async Task WatchAsync(TextReader fromWorker, IHypervisor hypervisor)

@@ -5,8 +5,9 @@ using Tidemark.Engine.Machines;
 namespace Tidemark.Engine.Runs;
 
 /// <summary>
-/// The worker's end of a guardian: a child process started before the freeze, which sees the worker die (the pipe ends) and
-/// puts the machine right without it. See <see cref="Guardian"/> for the other end.
+/// The worker's end of a guardian: a child process that, once it was told what to guard, sees the worker die (the pipe ends) and
+/// puts the machine right without it. It is started while the run is still being planned, since it takes a moment to be up. See
+/// <see cref="Guardian"/> for the other end.
 /// </summary>
 internal sealed class GuardianProcess : IAsyncDisposable
 {
@@ -18,13 +19,11 @@ internal sealed class GuardianProcess : IAsyncDisposable
 
     private GuardianProcess(Process process) => _process = process;
 
-    /// <param name="command">Program and arguments; the journal entry's file is added.</param>
-    /// <param name="journalFile">The run's journal entry.</param>
+    /// <summary>Starts the process, without waiting for it.</summary>
+    /// <param name="command">Program and arguments; the hypervisor is added.</param>
+    /// <param name="connect">The hypervisor it is to connect to.</param>
     /// <param name="folders">Where journal and locks are, for the child's environment.</param>
-    /// <param name="cancellationToken">Ends the wait for it to be ready.</param>
-    /// <exception cref="EngineException">It did not become ready: without a guardian nothing is frozen.</exception>
-    public static async Task<GuardianProcess> StartAsync(
-        IReadOnlyList<string> command, string journalFile, HostFolders folders, CancellationToken cancellationToken)
+    public static GuardianProcess Start(IReadOnlyList<string> command, string? connect, HostFolders folders)
     {
         var start = new ProcessStartInfo(command[0])
         {
@@ -34,35 +33,47 @@ internal sealed class GuardianProcess : IAsyncDisposable
             RedirectStandardError = true,
             WorkingDirectory = "/",
         };
-        foreach (var argument in command.Skip(1).Append(journalFile))
+        foreach (var argument in command.Skip(1).Append(connect ?? ""))
             start.ArgumentList.Add(argument);
         start.Environment["TIDEMARK_STATE"] = folders.State;
         start.Environment["TIDEMARK_SCRATCH"] = folders.Scratch;
         var process = Process.Start(start) ?? throw EngineException.Failed($"The guardian '{command[0]}' could not be started.");
-        var guardian = new GuardianProcess(process);
+        return new GuardianProcess(process);
+    }
+
+    /// <summary>Tells it what to guard, and waits until it does.</summary>
+    /// <param name="journalFile">The run's journal entry.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    /// <exception cref="EngineException">It did not become ready: without a guardian nothing is frozen.</exception>
+    public async Task GuardAsync(string journalFile, CancellationToken cancellationToken)
+    {
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        limit.CancelAfter(StartLimit);
         try
         {
-            using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-            limit.CancelAfter(StartLimit);
-            if (await process.StandardOutput.ReadLineAsync(limit.Token) == nameof(GuardianSignal.Ready))
-                return guardian;
-            var said = (await process.StandardError.ReadToEndAsync(limit.Token)).Trim();
+            await _process.StandardInput.WriteAsync((journalFile + "\n").AsMemory(), limit.Token);
+            await _process.StandardInput.FlushAsync(limit.Token);
+        }
+        catch (IOException)
+        {
+            // It has ended; what it said is read below.
+        }
+
+        try
+        {
+            if (await _process.StandardOutput.ReadLineAsync(limit.Token) == nameof(GuardianSignal.Ready))
+                return;
+            var said = (await _process.StandardError.ReadToEndAsync(limit.Token)).Trim();
             throw EngineException.Failed($"The guardian did not start; nothing was frozen. It said: '{said}'.");
         }
         catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
         {
-            await guardian.AbandonAsync();
             throw EngineException.Failed($"The guardian was not ready within {StartLimit.TotalSeconds} s; nothing was frozen.");
-        }
-        catch
-        {
-            await guardian.AbandonAsync();
-            throw;
         }
     }
 
-    // Nothing was begun, so nothing needs guarding: left alone, it would wait for a lock that its worker holds.
-    private ValueTask AbandonAsync()
+    /// <summary>Ends one that guards nothing, as nothing was begun: left alone, it would wait for a lock that its worker holds.</summary>
+    public ValueTask AbandonAsync()
     {
         _process.Kill();
         return DisposeAsync();

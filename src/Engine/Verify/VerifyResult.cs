@@ -15,7 +15,11 @@ public enum VerifyLevel
 }
 
 /// <summary>What a check found; the shape is part of the command-line contract.</summary>
-public sealed record VerifyResult(bool Ok, VerifyCounts Checked, IReadOnlyList<DamagedItem> Damaged);
+public sealed record VerifyResult(bool Ok, VerifyCounts Checked, IReadOnlyList<DamagedItem> Damaged)
+{
+    /// <summary>What the check asked of the store.</summary>
+    public Repositories.Requests? Requests { get; init; }
+}
 
 /// <summary>How much was looked at.</summary>
 public sealed record VerifyCounts(string Level, int Points, long Objects, long Bytes);

@@ -52,7 +52,7 @@ public sealed class NbdConnection : IAsyncDisposable
         _reader = new ReplyReader(_transport, _pending, Export.HasStructuredReplies, NoteProgress, () => _depth.Release());
         NoteProgress();
         _watch = options.Clock.CreateTimer(_ => CheckProgress(), null, options.RequestTimeout / 4, options.RequestTimeout / 4);
-        _reading = ReadRepliesAsync();
+        _reading = OwnThread.RunAsync(_transport.IsBlocking, ReadRepliesAsync);
     }
 
     public NbdExport Export { get; }

@@ -10,13 +10,17 @@ namespace Tidemark.Storage;
 internal sealed partial class ZstdCodec : IDisposable
 {
     private const string Library = "libzstd.so.1";
+    private const int ParameterLevel = 100; // ZSTD_c_compressionLevel
+    private const int ParameterHashLog = 102; // ZSTD_c_hashLog; 0 = what the level says
     private readonly CompressContext _compress = CreateCompressContext();
     private readonly DecompressContext _decompress = CreateDecompressContext();
+    private int _level;
 
     /// <summary>Compresses; 0 when the result does not fit into <paramref name="target"/>.</summary>
     public int Compress(ReadOnlySpan<byte> source, Span<byte> target, int level)
     {
-        var result = CompressNative(_compress, target, (nuint)target.Length, source, (nuint)source.Length, level);
+        SetLevel(level);
+        var result = CompressNative(_compress, target, (nuint)target.Length, source, (nuint)source.Length);
         return IsError(result) != 0 ? 0 : (int)result;
     }
 
@@ -25,6 +29,16 @@ internal sealed partial class ZstdCodec : IDisposable
     {
         var result = DecompressNative(_decompress, target, (nuint)target.Length, source, (nuint)source.Length);
         return IsError(result) != 0 ? -1 : (int)result;
+    }
+
+    // At the fastest level a table half as large stays in the first cache: a tenth faster, a hundredth larger.
+    private void SetLevel(int level)
+    {
+        if (level == _level)
+            return;
+        _ = SetParameterNative(_compress, ParameterLevel, level);
+        _ = SetParameterNative(_compress, ParameterHashLog, level == 1 ? 13 : 0);
+        _level = level;
     }
 
     public void Dispose()
@@ -48,9 +62,12 @@ internal sealed partial class ZstdCodec : IDisposable
     [LibraryImport(Library, EntryPoint = "ZSTD_isError")]
     private static partial uint IsError(nuint code);
 
-    [LibraryImport(Library, EntryPoint = "ZSTD_compressCCtx")]
+    [LibraryImport(Library, EntryPoint = "ZSTD_compress2")]
     private static partial nuint CompressNative(
-        CompressContext context, Span<byte> target, nuint capacity, ReadOnlySpan<byte> source, nuint length, int level);
+        CompressContext context, Span<byte> target, nuint capacity, ReadOnlySpan<byte> source, nuint length);
+
+    [LibraryImport(Library, EntryPoint = "ZSTD_CCtx_setParameter")]
+    private static partial nuint SetParameterNative(CompressContext context, int parameter, int value);
 
     [LibraryImport(Library, EntryPoint = "ZSTD_decompressDCtx")]
     private static partial nuint DecompressNative(

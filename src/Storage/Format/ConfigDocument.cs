@@ -18,6 +18,9 @@ internal sealed record ConfigDocument
     public string? PublicMaster { get; init; }
 
     public FeatureSets Features { get; init; } = new();
+
+    /// <summary>The one writer where the store has no atomic create (docs/format.md section 10a); else null.</summary>
+    public string? SingleWriter { get; init; }
 }
 
 /// <summary>Names a program must know before it does that kind of thing in a repository.</summary>
@@ -36,6 +39,7 @@ internal static class ConfigFile
     public const int CurrentFormat = 1;
     public const string Aes = "aes-256-gcm";
     public const string NoEncryption = "none";
+    public const string SingleWriter = "single-writer";
     private const int MacHex = 64;
 
     public static byte[] Write(ConfigDocument config, RepositoryKeys keys)

@@ -87,7 +87,7 @@ internal sealed class BlobReader(RepositoryContext context) : IDisposable
         var blob = ArrayPool<byte>.Shared.Rent((int)location.Length);
         try
         {
-            return await TryFetchAsync(location, blob, cancellationToken)
+            return await TryFetchAsync(context.Store, location, blob, cancellationToken)
                 && TryOpenChunk(id, blob.AsSpan(0, (int)location.Length), chunk.Span);
         }
         finally
@@ -154,10 +154,20 @@ internal sealed class BlobReader(RepositoryContext context) : IDisposable
     {
         if (!location.IsKnown || location.Length > BlobSealer.Overhead + TreeNode.MaxSize)
             return null;
+        var (store, uncached) = (context.Store, context.Store.Uncached);
+        var node = await TryReadNodeAsync(store, id, location, level, chunkLog2, cancellationToken);
+        return node is null && store != uncached
+            ? await TryReadNodeAsync(uncached, id, location, level, chunkLog2, cancellationToken)
+            : node;
+    }
+
+    private async ValueTask<TreeNode?> TryReadNodeAsync(
+        IObjectStore store, BlobId id, BlobLocation location, int level, int chunkLog2, CancellationToken cancellationToken)
+    {
         var blob = ArrayPool<byte>.Shared.Rent((int)location.Length);
         try
         {
-            return await TryFetchAsync(location, blob, cancellationToken)
+            return await TryFetchAsync(store, location, blob, cancellationToken)
                 ? OpenNode(id, location, blob.AsSpan(0, (int)location.Length), level, chunkLog2)
                 : null;
         }
@@ -191,12 +201,13 @@ internal sealed class BlobReader(RepositoryContext context) : IDisposable
         return node is not null && context.Keys.NodeId(plain[..identity]) == id ? node : null;
     }
 
-    private async ValueTask<bool> TryFetchAsync(BlobLocation location, byte[] blob, CancellationToken cancellationToken)
+    private static async ValueTask<bool> TryFetchAsync(
+        IObjectStore store, BlobLocation location, byte[] blob, CancellationToken cancellationToken)
     {
         try
         {
             var target = blob.AsMemory(0, (int)location.Length);
-            return await context.Store.ReadAsync(location.Pack!.Key, location.Offset, target, cancellationToken) == target.Length;
+            return await store.ReadAsync(location.Pack!.Key, location.Offset, target, cancellationToken) == target.Length;
         }
         catch (ObjectMissingException)
         {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+using System.Buffers;
 using System.Security.Cryptography;
 
 namespace Tidemark.Storage;
@@ -26,7 +27,7 @@ internal sealed class OpenPack(
     public Task Written { get; private set; } = Task.CompletedTask;
 
     /// <summary>Hands a full block over; <paramref name="done"/> gets it back.</summary>
-    public void Write(byte[] block, int length, Action<byte[]> done, CancellationToken cancellationToken)
+    public void Write(IMemoryOwner<byte> block, int length, Action<IMemoryOwner<byte>> done, CancellationToken cancellationToken)
     {
         var before = Written;
         Written = scheduler.Start(async () =>
@@ -35,9 +36,9 @@ internal sealed class OpenPack(
             {
                 await before;
                 using (counters.Measure(RunStage.PackHash))
-                    _hash.AppendData(block, 0, length);
+                    _hash.AppendData(block.Memory.Span[..length]);
                 using (counters.Measure(RunStage.Write))
-                    await upload.WriteAsync(block.AsMemory(0, length), cancellationToken);
+                    await upload.WriteAsync(block.Memory[..length], cancellationToken);
             }
             catch (Exception failure)
             {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Buffers;
-using System.Collections.Concurrent;
+using Tidemark.Blocks;
 
 namespace Tidemark.Storage;
 
@@ -20,10 +20,9 @@ internal sealed class PackWriter(
     private readonly SemaphoreSlim _gate = new(1);
     private readonly SemaphoreSlim _blocks = new(BlocksInFlight);
     private readonly SemaphoreSlim _packs = new(PacksInFlight);
-    private readonly ConcurrentBag<byte[]> _spare = [];
     private readonly List<Task> _publishing = [];
     private OpenPack? _current;
-    private byte[]? _block;
+    private IMemoryOwner<byte>? _block;
     private int _filled;
 
     /// <summary>Bytes of all packs closed or begun, contents and footers included once closed.</summary>
@@ -89,11 +88,8 @@ internal sealed class PackWriter(
 
         foreach (var task in _publishing)
             await task.Quietly(); // the run has failed already and says why
-        if (_block is not null)
-            ArrayPool<byte>.Shared.Return(_block);
+        _block?.Dispose();
         _block = null;
-        while (_spare.TryTake(out var spare))
-            ArrayPool<byte>.Shared.Return(spare);
         _gate.Dispose();
         _blocks.Dispose();
         _packs.Dispose();
@@ -133,12 +129,12 @@ internal sealed class PackWriter(
             if (_block is null)
             {
                 await _blocks.EnterAsync(stop);
-                _block = _spare.TryTake(out var spare) ? spare : ArrayPool<byte>.Shared.Rent(BlockSize);
+                _block = AlignedPool.Rent(BlockSize);
                 _filled = 0;
             }
 
             var part = bytes[..Math.Min(bytes.Length, BlockSize - _filled)];
-            part.CopyTo(_block.AsMemory(_filled));
+            part.CopyTo(_block.Memory[_filled..]);
             _filled += part.Length;
             bytes = bytes[part.Length..];
             if (_filled == BlockSize)
@@ -154,9 +150,9 @@ internal sealed class PackWriter(
         _current!.Write(block, _filled, GiveBack, stop);
     }
 
-    private void GiveBack(byte[] block)
+    private void GiveBack(IMemoryOwner<byte> block)
     {
-        _spare.Add(block);
+        block.Dispose();
         _blocks.Release();
     }
 

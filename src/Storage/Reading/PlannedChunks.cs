@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Buffers;
+using Tidemark.Blocks;
 
 namespace Tidemark.Storage;
 
@@ -61,11 +62,11 @@ internal sealed class PlannedChunks(RepositoryContext context, BlobReader blobs,
         var (first, last) = (range[0].Location, range[^1].Location);
         var length = first.IsKnown ? (int)Math.Min(last.Offset + (long)last.Length - first.Offset, StorageLimits.MaxBlob) : 0;
         var bytes = ArrayPool<byte>.Shared.Rent(Math.Max(length, 1));
-        var chunk = ArrayPool<byte>.Shared.Rent(chunkSize);
+        using var chunk = AlignedPool.Rent(chunkSize); // a target may write it past the page cache
         try
         {
             var read = await TryReadAsync(first, bytes.AsMemory(0, length), cancellationToken);
-            var content = chunk.AsMemory(0, chunkSize);
+            var content = chunk.Memory;
             BlobId opened = default;
             foreach (var wanted in range)
             {
@@ -82,7 +83,6 @@ internal sealed class PlannedChunks(RepositoryContext context, BlobReader blobs,
         }
         finally
         {
-            ArrayPool<byte>.Shared.Return(chunk);
             ArrayPool<byte>.Shared.Return(bytes);
         }
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 using Microsoft.Win32.SafeHandles;
+using Tidemark.Blocks;
 
 namespace Tidemark.Storage;
 
@@ -54,8 +55,9 @@ public sealed partial class FolderStore
         _durableFolders[path] = true;
     }
 
-    // A backup must not push what the host's machines use out of the page cache; and the next pack is then written to memory that is
-    // already this host's, which inside a virtual machine costs a fraction of touching new memory.
+    // A backup must not push what the host's machines use out of the page cache. What is large is written past it, where the file
+    // system can do that; else it is dropped from there once it is on the medium.
+    private const int DirectFrom = 256 << 10;
     private const int DropCacheFrom = 8 << 20;
 
     /// <summary>One temporary file on its way to a key.</summary>
@@ -65,6 +67,8 @@ public sealed partial class FolderStore
         private readonly string _path;
         private readonly SafeFileHandle _file;
         private long _length;
+        private bool _isDirect;
+        private bool _isBuffered; // for good: this file system has nothing else
 
         public Upload(FolderStore store)
         {
@@ -86,13 +90,38 @@ public sealed partial class FolderStore
             cancellationToken.ThrowIfCancellationRequested();
             try
             {
-                RandomAccess.Write(_file, bytes.Span, _length);
+                SetDirect(bytes.Length >= DirectFrom && DirectIo.Fits(_length, bytes.Span));
+                Write(bytes.Span);
                 _length += bytes.Length;
                 return ValueTask.CompletedTask;
             }
             catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
             {
                 throw _store.Failed("write", TmpName, failure);
+            }
+        }
+
+        private void SetDirect(bool isDirect)
+        {
+            if (isDirect == _isDirect || _isBuffered)
+                return;
+            if (DirectIo.TrySet(_file, isDirect))
+                _isDirect = isDirect;
+            else
+                _isBuffered = true;
+        }
+
+        private void Write(ReadOnlySpan<byte> bytes)
+        {
+            try
+            {
+                RandomAccess.Write(_file, bytes, _length);
+            }
+            catch (IOException failure) when (_isDirect && DirectIo.IsRefusal(failure))
+            {
+                SetDirect(false);
+                _isBuffered = true;
+                RandomAccess.Write(_file, bytes, _length);
             }
         }
 
@@ -107,6 +136,7 @@ public sealed partial class FolderStore
                 if (_length >= DropCacheFrom)
                     Posix.DropCache(_file);
                 _store.CreateFolderDurably(folder);
+                Posix.ShareLock(_file); // from its name on it is read, and readers take a shared lock
                 var created = _store._files.Link(_path, path);
                 _store._files.SyncFolder(folder); // also when lost: the caller will rely on the winner
                 return ValueTask.FromResult(created);

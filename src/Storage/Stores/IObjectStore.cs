@@ -18,6 +18,9 @@ public interface IObjectStore : IAsyncDisposable
     /// <summary>What people call it, for messages: a path or URL without secrets.</summary>
     string Description { get; }
 
+    /// <summary>The same store past any cache, for whoever must see what is really there. Owns nothing.</summary>
+    IObjectStore Uncached => this;
+
     /// <summary>Creates the object; of any number of callers exactly one gets true, the others false and an object that is
     /// durable.</summary>
     /// <exception cref="StoreException">The store failed: the object may or may not exist.</exception>
@@ -53,6 +56,7 @@ public interface IObjectUpload : IAsyncDisposable
     /// <summary>Appends bytes.</summary>
     ValueTask WriteAsync(ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken);
 
-    /// <summary>Publishes what was written under <paramref name="key"/>, durably; false when that key exists already.</summary>
+    /// <summary>Publishes what was written under <paramref name="key"/>, durably; false when that key exists already. After a
+    /// transient failure it may be called again.</summary>
     ValueTask<bool> CommitAsync(string key, CancellationToken cancellationToken);
 }

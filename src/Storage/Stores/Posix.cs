@@ -4,13 +4,14 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Tidemark.Storage;
 
-/// <summary>The calls of a folder store that the BCL lacks: link(2), fsync(2) of a folder, posix_fadvise(2).</summary>
+/// <summary>The calls of a folder store that the BCL lacks: link(2), fsync(2) of a folder, posix_fadvise(2), flock(2).</summary>
 internal static partial class Posix
 {
     private const int ErrnoExists = 17; // EEXIST
     private const int OpenDirectory = 0x10000; // O_DIRECTORY on x86-64
     private const int OpenDirectoryArm = 0x4000; // O_DIRECTORY on arm64
     private const int AdviceDontNeed = 4; // POSIX_FADV_DONTNEED
+    private const int LockShared = 1; // LOCK_SH
     private const int CloseOnExec = 0x80000; // O_CLOEXEC
 
     /// <summary>Gives a file a second name; false when that name exists.</summary>
@@ -40,6 +41,9 @@ internal static partial class Posix
     /// <summary>Takes what of a file is on the medium already out of the page cache. Only a hint: a failure costs nothing.</summary>
     public static void DropCache(SafeFileHandle file) => _ = FadviseNative(file, 0, 0, AdviceDontNeed);
 
+    /// <summary>Turns this process's exclusive lock on a file into a shared one.</summary>
+    public static void ShareLock(SafeFileHandle file) => _ = LockNative(file, LockShared);
+
     private static IOException Failure(string call, string path, int errno) =>
         new($"{call} of '{path}' failed: {Marshal.GetPInvokeErrorMessage(errno)}.", errno);
 
@@ -54,6 +58,9 @@ internal static partial class Posix
 
     [LibraryImport("libc", EntryPoint = "posix_fadvise64")]
     private static partial int FadviseNative(SafeFileHandle file, long offset, long length, int advice);
+
+    [LibraryImport("libc", EntryPoint = "flock")]
+    private static partial int LockNative(SafeFileHandle file, int operation);
 
     [LibraryImport("libc", EntryPoint = "close", SetLastError = true)]
     private static partial int CloseNative(int descriptor);

@@ -6,6 +6,9 @@ public class StoreException(string message, bool isTransient, Exception? inner =
 {
     /// <summary>The same call may succeed later; a layer decides by this alone.</summary>
     public bool IsTransient { get; } = isTransient;
+
+    /// <summary>What the user may do or set, where that is known.</summary>
+    public string? Hint { get; init; }
 }
 
 /// <summary>No object has this key.</summary>

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-using System.Buffers;
 using System.Threading.Channels;
 using Tidemark.Blocks;
 
@@ -77,18 +76,11 @@ internal static class TreeHasher
     private static async Task<BlobId> HashAsync(
         RepositoryKeys keys, IBlockSource source, TreeShape shape, long chunk, CancellationToken cancellationToken)
     {
-        var buffer = ArrayPool<byte>.Shared.Rent(shape.ChunkSize);
-        try
-        {
-            var length = shape.LengthOf(chunk);
-            await source.ReadAsync(chunk << shape.ChunkLog2, buffer.AsMemory(0, length), cancellationToken);
-            var content = buffer.AsSpan(0, shape.ChunkSize);
-            content[length..].Clear();
-            return content.IndexOfAnyExcept((byte)0) < 0 ? default : keys.ChunkId(content);
-        }
-        finally
-        {
-            ArrayPool<byte>.Shared.Return(buffer);
-        }
+        using var buffer = AlignedPool.Rent(shape.ChunkSize); // a source may read past the page cache
+        var length = shape.LengthOf(chunk);
+        await source.ReadAsync(chunk << shape.ChunkLog2, buffer.Memory[..length], cancellationToken);
+        var content = buffer.Memory.Span;
+        content[length..].Clear();
+        return content.IndexOfAnyExcept((byte)0) < 0 ? default : keys.ChunkId(content);
     }
 }

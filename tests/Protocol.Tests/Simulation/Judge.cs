@@ -29,11 +29,11 @@ internal static class Judge
     {
         for (var round = 1; ; round++)
         {
-            actor.World.Clock.Advance(TimeSpan.FromHours(7));
+            actor.World.Clock.Advance(round == 2 ? TimeSpan.FromDays(40) : TimeSpan.FromHours(7));
             var result = await CollectorWork.CollectAsync(actor, TimeSpan.Zero);
-            if (round == 2)
-                actor.World.LandAll();
-            if (result is null || (round > 3 && result.WaitingFor.Count == 0 && result.EpochsFinished == 0))
+            if (round == 3)
+                actor.World.LandAll(); // when tombstones of those who sent them are gone
+            if (result is null || (round > 4 && result.WaitingFor.Count == 0 && result.EpochsFinished == 0))
                 return;
             if (round == MaxRounds)
             {

@@ -33,7 +33,7 @@ internal sealed class World
         Faults = Faults.Choose(Random);
         Truth = new Truth(this);
         _tallMachine = Random.Next(Scene.Machines.Length);
-        _values = Random.Next(4, Chunks.Values);
+        _values = Random.Next(5, Chunks.Values);
     }
 
     public int Seed { get; }
@@ -81,10 +81,10 @@ internal sealed class World
     }
 
     /// <summary>Chunks of a machine's disk: few, or so many that its tree has two levels.</summary>
-    public int ChunkCountOf(MachineId machine) => machine == Scene.Machines[_tallMachine] ? 130 : 4;
+    public int ChunkCountOf(MachineId machine) => machine == Scene.Machines[_tallMachine] ? 130 : 6;
 
     /// <summary>The chunks of a machine's disk that ever hold data.</summary>
-    public int[] SpotsOf(MachineId machine) => machine == Scene.Machines[_tallMachine] ? [0, 1, 64, 129] : [0, 1, 2, 3];
+    public int[] SpotsOf(MachineId machine) => machine == Scene.Machines[_tallMachine] ? [0, 1, 64, 65, 129] : [0, 1, 2, 3, 4, 5];
 
     public int ChooseValue(Random random) => random.Next(1, _values);
 
@@ -133,7 +133,7 @@ internal sealed class World
     public void LandAll()
     {
         while (_late.Count > 0)
-            Land();
+            Land(Random.Next(_late.Count));
     }
 
     public void Release()
@@ -151,7 +151,7 @@ internal sealed class World
         if (Faults.Jump > 0 && Random.NextDouble() < Faults.Jump)
             Clock.Advance(Jumps[Random.Next(Jumps.Length)]);
         if (_late.Count > 0 && Random.Next(300) == 0)
-            Land();
+            LandOne();
         var ready = Scheduler.ReadyCount;
         var chosen = Random.Next(ready + _pending.Count + 1);
         if (chosen < ready)
@@ -242,9 +242,16 @@ internal sealed class World
         actor.Succeed?.Invoke();
     }
 
-    private void Land()
+    // Half of them are so late that everything else is over by then.
+    private void LandOne()
     {
         var index = Random.Next(_late.Count);
+        if (_late[index].Actor.Mark.Pid % 2 == 0)
+            Land(index);
+    }
+
+    private void Land(int index)
+    {
         var request = _late[index];
         _late.RemoveAt(index);
         var answer = request.Effect();

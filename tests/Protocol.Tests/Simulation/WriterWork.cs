@@ -62,8 +62,8 @@ internal sealed class WriterWork(Actor actor, MachineId machine)
         };
         using var use = world.Use(origin);
         await using var run = await repository.BeginRunAsync(machine, options, CancellationToken.None);
-        if (random.Next(2) == 0)
-            await actor.RestAsync(1500); // a long backup
+        if (random.Next(4) == 0)
+            await actor.RestAsync(1500);
         var disk = run.OpenDisk("vda", (long)content.Length << Chunks.Log2, Chunks.Log2, origin?.Disk("vda").Tree);
         for (var chunk = 0; chunk < content.Length; chunk++)
         {
@@ -76,6 +76,8 @@ internal sealed class WriterWork(Actor actor, MachineId machine)
                 await WriteAsync(disk, chunk, content[chunk]);
         }
 
+        if (random.Next(2) == 0)
+            await actor.RestAsync(3000); // a long backup, which has looked at all it reuses long before it commits
         var result = await disk.FinishAsync(CancellationToken.None);
         var truth = world.Truth.Expect(machine, run.Id, content);
         var draft = new RestorePointDraft

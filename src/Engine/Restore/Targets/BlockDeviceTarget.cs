@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+using Microsoft.Win32.SafeHandles;
 using Tidemark.Blocks;
 using Tidemark.Engine.Native;
 
@@ -43,15 +44,17 @@ internal sealed class BlockDeviceTarget(string path) : RestoreTarget
     public override Task<IBlockTarget> OpenAsync(long size, CancellationToken cancellationToken)
     {
         _size = size;
-        _open = new RawDisk(FileCalls.OpenExclusive(path), _size, isBlock: true);
+        _open = new RawDisk(FileCalls.OpenExclusive(path), Open(FileAccess.ReadWrite), _size, isBlock: true);
         return Task.FromResult<IBlockTarget>(_open);
     }
 
     public override async Task<IBlockSource> ReadBackAsync(CancellationToken cancellationToken)
     {
         await KeepAsync(cancellationToken);
-        return _open = new RawDisk(File.OpenHandle(path), _size, isBlock: true);
+        return _open = new RawDisk(Open(FileAccess.Read), Open(FileAccess.Read), _size, isBlock: true);
     }
+
+    private SafeFileHandle Open(FileAccess access) => File.OpenHandle(path, FileMode.Open, access, FileShare.ReadWrite);
 
     public override async Task KeepAsync(CancellationToken cancellationToken) => await DisposeAsync();
 

@@ -6,10 +6,14 @@ using Tidemark.Engine.Native;
 
 namespace Tidemark.Engine.Restore.Targets;
 
-/// <summary>A raw image file or a block device, read or written in place. Owns its handle.</summary>
-internal sealed class RawDisk(SafeFileHandle handle, long size, bool isBlock) : IBlockSource, IBlockTarget
+/// <summary>
+/// A raw image file or a block device, read or written in place. Owns its handles: of two on the same file the direct one goes past the
+/// page cache, and takes the whole, aligned pieces; their ends and what such a file system refuses go through the other.
+/// </summary>
+internal sealed class RawDisk(SafeFileHandle handle, SafeFileHandle? direct, long size, bool isBlock) : IBlockSource, IBlockTarget
 {
     private static readonly byte[] Zeroes = new byte[1 << 20];
+    private volatile SafeFileHandle? _direct = direct is not null && DirectIo.TrySet(direct, isDirect: true) ? direct : null;
 
     public long Size => size;
 
@@ -17,7 +21,7 @@ internal sealed class RawDisk(SafeFileHandle handle, long size, bool isBlock) : 
     {
         while (buffer.Length > 0)
         {
-            var read = RandomAccess.Read(handle, buffer.Span, offset);
+            var read = Read(offset, buffer.Span);
             if (read == 0)
                 throw new EndOfStreamException($"The image ends at byte {offset}; {size} bytes were expected.");
             buffer = buffer[read..];
@@ -46,7 +50,7 @@ internal sealed class RawDisk(SafeFileHandle handle, long size, bool isBlock) : 
 
     public ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken)
     {
-        RandomAccess.Write(handle, buffer.Span, offset);
+        Write(offset, buffer.Span);
         return ValueTask.CompletedTask;
     }
 
@@ -77,6 +81,42 @@ internal sealed class RawDisk(SafeFileHandle handle, long size, bool isBlock) : 
     public ValueTask DisposeAsync()
     {
         handle.Dispose();
+        direct?.Dispose();
         return ValueTask.CompletedTask;
+    }
+
+    private int Read(long offset, Span<byte> buffer)
+    {
+        if (_direct is { } past && DirectIo.Fits(offset, buffer))
+        {
+            try
+            {
+                return RandomAccess.Read(past, buffer, offset);
+            }
+            catch (IOException failure) when (DirectIo.IsRefusal(failure))
+            {
+                _direct = null;
+            }
+        }
+
+        return RandomAccess.Read(handle, buffer, offset);
+    }
+
+    private void Write(long offset, ReadOnlySpan<byte> buffer)
+    {
+        if (_direct is { } past && DirectIo.Fits(offset, buffer))
+        {
+            try
+            {
+                RandomAccess.Write(past, buffer, offset);
+                return;
+            }
+            catch (IOException failure) when (DirectIo.IsRefusal(failure))
+            {
+                _direct = null;
+            }
+        }
+
+        RandomAccess.Write(handle, buffer, offset);
     }
 }

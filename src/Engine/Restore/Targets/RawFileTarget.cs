@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+using Microsoft.Win32.SafeHandles;
 using Tidemark.Blocks;
 using Tidemark.Engine.Native;
 
@@ -13,17 +14,19 @@ internal sealed class RawFileTarget(string path) : FileTarget(path)
     {
         using (var file = new FileStream(WorkPath, FileMode.Open, FileAccess.Write))
             file.SetLength(size);
-        _open = new RawDisk(File.OpenHandle(WorkPath, FileMode.Open, FileAccess.ReadWrite), size, isBlock: false);
+        _open = new RawDisk(Open(FileAccess.ReadWrite), Open(FileAccess.ReadWrite), size, isBlock: false);
         return Task.FromResult<IBlockTarget>(_open);
     }
 
     public override async Task<IBlockSource> ReadBackAsync(CancellationToken cancellationToken)
     {
         await CloseAsync(cancellationToken);
-        var handle = File.OpenHandle(WorkPath);
-        _open = new RawDisk(handle, FileCalls.SizeOf(handle), isBlock: false);
+        var handle = Open(FileAccess.Read);
+        _open = new RawDisk(handle, Open(FileAccess.Read), FileCalls.SizeOf(handle), isBlock: false);
         return _open;
     }
+
+    private SafeFileHandle Open(FileAccess access) => File.OpenHandle(WorkPath, FileMode.Open, access, FileShare.ReadWrite);
 
     protected override async Task CloseAsync(CancellationToken cancellationToken)
     {

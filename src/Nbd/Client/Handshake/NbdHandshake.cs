@@ -55,6 +55,18 @@ internal static class NbdHandshake
         Func<OptionChannel, NbdHandshakeFlags, CancellationToken, ValueTask<T>> steps,
         CancellationToken cancellationToken)
     {
+        var result = default(T);
+        await OwnThread.RunAsync(IsBlocking(uri), async () => result = await WalkAsync(uri, options, keepOpen, steps, cancellationToken));
+        return result!;
+    }
+
+    private static async Task<T> WalkAsync<T>(
+        NbdUri uri,
+        NbdClientOptions options,
+        bool keepOpen,
+        Func<OptionChannel, NbdHandshakeFlags, CancellationToken, ValueTask<T>> steps,
+        CancellationToken cancellationToken)
+    {
         using var timeout = new CancellationTokenSource(options.HandshakeTimeout, options.Clock);
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(timeout.Token, cancellationToken);
         OptionChannel? channel = null;
@@ -88,6 +100,9 @@ internal static class NbdHandshake
         }
     }
 
+    // A server on this host is read by blocking calls, which are faster; TLS has only the asynchronous kind.
+    private static bool IsBlocking(NbdUri uri) => uri.SocketPath is not null && !uri.UsesTls;
+
     private static async ValueTask<Transport> ConnectAsync(NbdUri uri, CancellationToken cancellationToken)
     {
         var socket = uri.SocketPath is null
@@ -95,6 +110,8 @@ internal static class NbdHandshake
             : new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
         try
         {
+            if (IsBlocking(uri))
+                return ConnectBlocking(socket, UnixAddress(uri), cancellationToken);
             if (uri.SocketPath is null)
                 await socket.ConnectAsync(uri.Host!, uri.Port, cancellationToken);
             else
@@ -105,6 +122,25 @@ internal static class NbdHandshake
         {
             socket.Dispose();
             throw;
+        }
+    }
+
+    // A server whose queue is full lets a blocking connect wait; the transport's time limit makes it come back.
+    private static BlockingTransport ConnectBlocking(Socket socket, UnixDomainSocketEndPoint address, CancellationToken cancellationToken)
+    {
+        var transport = new BlockingTransport(socket);
+        while (true)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            try
+            {
+                socket.Connect(address);
+                return transport;
+            }
+            catch (SocketException e) when (e.SocketErrorCode is SocketError.TimedOut or SocketError.WouldBlock)
+            {
+                continue;
+            }
         }
     }
 

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.Security.Cryptography;
+using System.Text;
+
+namespace Tidemark.Storage;
+
+/// <summary>
+/// Lets one task of this host at a time do something, across processes: flock(2) on a file in the temporary folder that is never
+/// removed. The lock of a dead process is free.
+/// </summary>
+internal sealed class HostLock(string name)
+{
+    private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(5);
+
+    private readonly string _path = Path.Combine(
+        Path.GetTempPath(), $"tidemark-{Environment.UserName}-{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(name)))[..16]}.lock");
+
+    /// <summary>Waits for the lock; disposing the result gives it back.</summary>
+    /// <exception cref="StoreException">The file can't be made or opened at all.</exception>
+    public async ValueTask<IDisposable> TakeAsync(CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            try
+            {
+                return File.OpenHandle(_path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+            }
+            catch (UnauthorizedAccessException failure)
+            {
+                throw new StoreException($"The lock file '{_path}' can't be opened: {failure.Message}", isTransient: false, failure);
+            }
+            catch (IOException)
+            {
+                await Task.Delay(Pause, cancellationToken);
+            }
+        }
+    }
+}
