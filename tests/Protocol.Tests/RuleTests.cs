@@ -43,7 +43,7 @@ public sealed class RuleTests
         if (Seeds.Only is { } only)
             SimulationTests.Show(only, writers, collectors);
         var result = Seeds.Run(1, Seeds.CountOr(2000), seed => SimulationTests.Play(seed, null, writers, collectors));
-        TestContext.Current.TestOutputHelper?.WriteLine($"When {rule}: {result.Counters["seeds"]} seeds, {result.Failure}");
+        TestContext.Current.TestOutputHelper?.WriteLine($"When {rule}: {result.Counters["seeds"]} seeds, {result.Failure}; {result.Counters}");
         Assert.True(result.Failure is not null, $"When {rule}, {result.Counters["seeds"]} seeds lose nothing.");
     }
 }

@@ -3,16 +3,35 @@ using Tidemark.Storage;
 
 namespace Tidemark.Protocol.Tests;
 
+/// <summary>The real code of the repository on a simulated store, seed by seed (docs/testing.md).</summary>
 public sealed class SimulationTests
 {
+    private const int LeastOperations = 200;
+
+    // Without these the adversary was not there.
+    private static readonly string[] MustOccur =
+    [
+        "crashes", "lost answers", "zombies", "late requests of the living", "pauses",
+        "revocations", "revocations by a collector", "revocations by a host", "runs revoked",
+        "epochs resumed and finished", "collections that waited", "points expired", "packs deleted", "repacks",
+        "bases found deleted", "inherited from a point being deleted", "commits with reused chunks",
+        "restores", "restores of a point being deleted", "packs deleted beside readers",
+        "points brought back", "undos that came too late",
+    ];
+
     [Fact]
     public void Seeds_LoseNothing()
     {
         if (Seeds.Only is { } only)
             Show(only);
-        var result = Seeds.Run(Seeds.FirstOr(1), Seeds.CountOr(2000), seed => Play(seed));
-        TestContext.Current.TestOutputHelper?.WriteLine($"{result}");
+        var result = Seeds.Run(Seeds.FirstOr(1), Seeds.CountOr(10_000), seed => Play(seed));
+        TestContext.Current.TestOutputHelper?.WriteLine($"{result.Counters}; {result.Elapsed.TotalSeconds:0} s");
         Assert.True(result.Failure is null, result.Failure);
+        if (result.Counters["seeds"] < 2000)
+            return; // someone looks for something
+        var missing = MustOccur.Where(what => result.Counters[what] == 0);
+        Assert.True(!missing.Any(), $"Never occurred: {string.Join(", ", missing)}.");
+        Assert.Equal(0, result.Counters["seeds too short"]);
     }
 
     [Fact]
@@ -48,6 +67,7 @@ public sealed class SimulationTests
     {
         var world = Scene.Begin(seed, trace, writerRules, collectorRules);
         world.Run();
+        world.Counters.Count("seeds too short", world.Counters["operations"] < LeastOperations ? 1 : 0);
         Judge.Judged(world);
         world.Release();
         return world;

@@ -28,6 +28,12 @@ internal sealed class PowerFailure : FolderFiles
         _tree = Scan(root);
     }
 
+    /// <summary>A medium, or a store, that forgets to make names durable; for tests of the tests.</summary>
+    public bool ForgetsNames { get; init; }
+
+    /// <summary>One that forgets to make bytes durable.</summary>
+    public bool ForgetsBytes { get; init; }
+
     /// <summary>Calls so far, those that failed included.</summary>
     public int Calls { get; private set; }
 
@@ -49,7 +55,8 @@ internal sealed class PowerFailure : FolderFiles
         lock (_gate)
         {
             Count();
-            Keep(Folder(path).Current[Path.GetFileName(path)], path);
+            if (!ForgetsBytes)
+                Keep(Folder(path).Current[Path.GetFileName(path)], path);
         }
     }
 
@@ -90,6 +97,8 @@ internal sealed class PowerFailure : FolderFiles
         lock (_gate)
         {
             Count();
+            if (ForgetsNames)
+                return;
             var folder = Folder(Path.Combine(path, "any"));
             folder.Durable = new Dictionary<string, Node>(folder.Current, StringComparer.Ordinal);
         }

@@ -62,6 +62,24 @@ public sealed class PowerFailureTests : IDisposable
         Assert.True(n > 60, $"Only {n} calls were tried.");
     }
 
+    /// <summary>Were a name or bytes not synced, a reported point would be lost: the tests above would see it.</summary>
+    [Theory]
+    [InlineData(true, false)]
+    [InlineData(false, true)]
+    public async Task MediumThatForgets_IsSeen(bool names, bool bytes)
+    {
+        var template = Path.Combine(_folder, "template");
+        await MakeAsync(template, retire: false);
+        var (_, root, found) = Begin(template, 0, lucky: false);
+        var power = new PowerFailure(root, root + "-more", int.MaxValue, null) { ForgetsNames = names, ForgetsBytes = bytes };
+        Assert.True(await TryAsync(root, power, repository => Fixture.BackUpAsync(repository, _before[..600_000])));
+        power.Restart(found);
+        await using var store = new FolderStore(found);
+        using var repository = await Fixture.OpenAsync(store);
+        var points = await repository.ListPointsAsync(null, Fixture.Token);
+        Assert.Single(points.Points);
+    }
+
     private static CollectOptions Everything => new() { UndoWindow = TimeSpan.Zero, MaxDeletePercent = 100 };
 
     // A repository with a point, or with one that was deleted and one that shares some of its chunks.
@@ -84,6 +102,7 @@ public sealed class PowerFailureTests : IDisposable
         var root = Path.Combine(_folder, $"root-{calls}");
         Copy(template, root);
         Directory.CreateDirectory(root + "-kept");
+        Directory.CreateDirectory(root + "-more");
         return (new PowerFailure(root, root + "-kept", calls, lucky ? new Random(calls) : null), root, root + "-found");
     }
 
@@ -150,6 +169,7 @@ public sealed class PowerFailureTests : IDisposable
     {
         Directory.Delete(root, recursive: true);
         Directory.Delete(root + "-kept", recursive: true);
+        Directory.Delete(root + "-more", recursive: true);
         Directory.Delete(found, recursive: true);
     }
 

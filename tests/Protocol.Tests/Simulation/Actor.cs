@@ -22,7 +22,7 @@ internal sealed class Actor(World world, string name, ulong host, Func<Actor, Ta
     /// <summary>What follows on its host when it was killed.</summary>
     public Action? Succeed { get; init; }
 
-    /// <summary>Until this step of the driver nothing of it happens.</summary>
+    /// <summary>Until the driver has served so many requests nothing of it happens, if others can go on.</summary>
     public long PausedUntil { get; set; }
 
     /// <summary>What it looks like to who asks whether it lives.</summary>
@@ -45,10 +45,10 @@ internal sealed class Actor(World world, string name, ulong host, Func<Actor, Ta
         return repository;
     }
 
-    /// <summary>Does nothing for a while of the driver's choice.</summary>
-    public async Task RestAsync(int steps)
+    /// <summary>Does nothing while up to so many requests of others are served.</summary>
+    public async Task RestAsync(int requests)
     {
-        PausedUntil = world.StepNumber + Random.Next(steps);
+        PausedUntil = world.Served + Random.Next(requests);
         await new SimulatedStore(world, this).HeadAsync("config", CancellationToken.None);
     }
 

@@ -6,13 +6,15 @@ namespace Tidemark.Protocol.Tests;
 /// <summary>Collects again and again; a process of it that dies is followed by another.</summary>
 internal static class CollectorWork
 {
+    private const int MaxTimes = 8;
+
     public static async Task RunAsync(Actor actor, int times, TimeSpan window)
     {
-        for (var time = 0; time < times; time++)
+        for (var time = 0; time < times || (actor.World.AreWritersAtWork && time < MaxTimes); time++)
         {
             try
             {
-                await actor.RestAsync(1500);
+                await actor.RestAsync(60);
                 await CollectAsync(actor, window);
             }
             catch (StoreException)
@@ -39,6 +41,7 @@ internal static class CollectorWork
             counters.Count("epochs resumed and finished", open && result.EpochsFinished > 0 ? 1 : 0);
             counters.Count("collections that waited", result.WaitingFor.Count > 0 ? 1 : 0);
             counters.Count("packs deleted", result.Packs.Count);
+            counters.Count("packs deleted beside writers", world.AreWritersAtWork ? result.Packs.Count : 0);
             counters.Count("repacks", result.MovedBytes > 0 ? 1 : 0);
             counters.Count("points expired", result.Expired);
             counters.Count("revocations by a collector", result.Revoked);

@@ -6,13 +6,13 @@ namespace Tidemark.Protocol.Tests;
 /// <summary>Deletes points, any of them, at any time.</summary>
 internal static class RetirerWork
 {
-    public static async Task RunAsync(Actor actor, int times)
+    public static async Task RunAsync(Actor actor, int times, int most)
     {
-        for (var time = 0; time < times; time++)
+        for (var time = 0; time < times || (actor.World.AreWritersAtWork && time < most); time++)
         {
             try
             {
-                await actor.RestAsync(2500);
+                await actor.RestAsync(120);
                 var repository = await actor.OpenAsync();
                 var points = (await repository.ListPointsAsync(null, CancellationToken.None)).Points;
                 if (points.Count == 0)
@@ -20,13 +20,13 @@ internal static class RetirerWork
                 var inUse = actor.World.InUse;
                 var point = inUse.Count > 0 && actor.Random.Next(2) == 0
                     ? inUse[actor.Random.Next(inUse.Count)]
-                    : points[actor.Random.Next(points.Count)];
+                    : points[actor.Random.Next(2) == 0 ? points.Count - 1 : actor.Random.Next(points.Count)];
                 var truth = actor.World.Truth.Of(point)!;
                 truth.IsRetireAsked = true;
                 await repository.RetireAsync(point.MachineId, point.Id, null, CancellationToken.None);
                 truth.IsRetired = true;
                 actor.World.Counters.Count("points deleted");
-                if (actor.Random.Next(3) == 0)
+                if (actor.Random.Next(8) == 0)
                     await BringBackAsync(actor, point);
             }
             catch (Exception expected) when (expected is StoreException or CommitUnknownException or RunRevokedException)
@@ -38,7 +38,7 @@ internal static class RetirerWork
 
     private static async Task BringBackAsync(Actor actor, RestorePoint point)
     {
-        await actor.RestAsync(1500);
+        await actor.RestAsync(80);
         var repository = await actor.OpenAsync();
         try
         {
@@ -67,7 +67,7 @@ internal static class FencerWork
         {
             try
             {
-                await actor.RestAsync(2500);
+                await actor.RestAsync(300);
                 var runs = new List<(MachineId Machine, RunId Run)>();
                 await foreach (var info in store.ListAsync("runs/", CancellationToken.None))
                 {

@@ -19,9 +19,11 @@ internal sealed class World
     private readonly List<StoreRequest> _pending = [];
     private readonly List<StoreRequest> _late = [];
     private readonly List<Actor> _actors = [];
+    private readonly Dictionary<MachineId, List<RestorePoint>> _remembered = [];
     private readonly int _tallMachine;
     private readonly int _values;
     private long _step;
+    private long _served;
 
     public World(int seed)
     {
@@ -33,7 +35,7 @@ internal sealed class World
         Faults = Faults.Choose(Random);
         Truth = new Truth(this);
         _tallMachine = Random.Next(Scene.Machines.Length);
-        _values = Random.Next(5, Chunks.Values);
+        _values = Random.Next(8, Chunks.Values);
     }
 
     public int Seed { get; }
@@ -52,7 +54,8 @@ internal sealed class World
 
     public Faults Faults { get; set; }
 
-    public long StepNumber => _step;
+    /// <summary>Requests served so far.</summary>
+    public long Served => _served;
 
     public WriterRules WriterRules { get; init; } = WriterRules.All;
 
@@ -60,6 +63,9 @@ internal sealed class World
 
     /// <summary>Readers registered and at work.</summary>
     public int ReadersAtWork { get; set; }
+
+    public bool AreWritersAtWork => _actors.Exists(
+        actor => !actor.IsDead && !actor.Work.IsCompleted && actor.Name.StartsWith("writer", StringComparison.Ordinal));
 
     /// <summary>Points that someone inherits from or reads just now: whose deletion hurts most.</summary>
     public List<RestorePoint> InUse { get; } = [];
@@ -114,9 +120,17 @@ internal sealed class World
             _pending.Add(request);
     }
 
+    /// <summary>The points of a machine that whoever backs it up has made, whatever became of them.</summary>
+    public List<RestorePoint> RememberedOf(MachineId machine)
+    {
+        if (!_remembered.TryGetValue(machine, out var points))
+            _remembered.Add(machine, points = []);
+        return points;
+    }
+
     public uint ChooseListingOrder() => Random.Next(2) == 0 ? 0 : (uint)Random.Next(1, int.MaxValue);
 
-    public int ChoosePageSize() => Random.Next(2) == 0 ? 1000 : Random.Next(2, 9);
+    public int ChoosePageSize() => Random.Next(4) != 0 ? 1000 : Random.Next(2, 9);
 
     /// <summary>Drives until every actor is done or dead.</summary>
     public void Run()
@@ -165,22 +179,29 @@ internal sealed class World
     private void Serve(int index)
     {
         var request = _pending[index];
-        if (request.Actor.PausedUntil > _step && _pending.Exists(other => other.Actor.PausedUntil <= _step))
+        if (request.Actor.PausedUntil > _served && _pending.Exists(other => other.Actor.PausedUntil <= _served))
             return;
         _pending[index] = _pending[^1];
         _pending.RemoveAt(_pending.Count - 1);
         Counters.Count("operations");
+        _served++;
         Clock.Advance(TimeSpan.FromMilliseconds(Random.Next(2000)));
         var fate = Random.NextDouble();
         if (fate < Faults.Crash)
             Kill(request);
         else if ((fate -= Faults.Crash) < Faults.Error)
             Fail(request);
-        else if ((fate - Faults.Error) < Faults.Pause)
+        else if ((fate - Faults.Error) < Faults.Pause * (Matters(request) ? 10 : 1))
             Pause(request);
         else
             Succeed(request);
     }
+
+    // Who is slow is best slow just before what others look at.
+    private static bool Matters(StoreRequest request) => request.Kind == RequestKind.Create
+        && (request.Key.StartsWith("runs/", StringComparison.Ordinal) || request.Key.StartsWith("points/", StringComparison.Ordinal)
+            || request.Key.EndsWith("/condemn", StringComparison.Ordinal) || request.Key.EndsWith("/wait", StringComparison.Ordinal)
+            || request.Key.EndsWith("/verdict", StringComparison.Ordinal) || request.Key.EndsWith("/index", StringComparison.Ordinal));
 
     private void Succeed(StoreRequest request)
     {
@@ -193,7 +214,7 @@ internal sealed class World
 
     private void Pause(StoreRequest request)
     {
-        request.Actor.PausedUntil = _step + Random.Next(20, 3000);
+        request.Actor.PausedUntil = _served + Random.Next(5, 200);
         Counters.Count("pauses");
         _pending.Add(request);
     }

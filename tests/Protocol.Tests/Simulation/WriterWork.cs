@@ -7,7 +7,7 @@ namespace Tidemark.Protocol.Tests;
 /// <summary>A host that backs up a machine again and again; a process of it that dies is followed by another.</summary>
 internal sealed class WriterWork(Actor actor, MachineId machine)
 {
-    private readonly List<RestorePoint> _remembered = [];
+    private readonly List<RestorePoint> _remembered = actor.World.RememberedOf(machine); // a host's own notes outlive its processes
     private RunId? _underway;
     private RestorePoint? _base;
 
@@ -21,7 +21,7 @@ internal sealed class WriterWork(Actor actor, MachineId machine)
                 if (run == 0 || actor.Random.Next(4) == 0)
                     actor.World.Counters.Count("revocations by a host", await repository.RevokeDeadRunsAsync(CancellationToken.None));
                 await BackUpAsync(repository);
-                await actor.RestAsync(600);
+                await actor.RestAsync(400);
             }
             catch (Exception expected) when (expected is StoreException or CommitUnknownException)
             {
@@ -61,9 +61,9 @@ internal sealed class WriterWork(Actor actor, MachineId machine)
             Rules = world.WriterRules,
         };
         using var use = world.Use(origin);
+        if (origin?.Disk("vda").Tree.Hint.Pack is { } pack && !world.Objects.Has(pack.Key))
+            world.Counters.Count("bases whose packs are gone");
         await using var run = await repository.BeginRunAsync(machine, options, CancellationToken.None);
-        if (random.Next(4) == 0)
-            await actor.RestAsync(1500);
         var disk = run.OpenDisk("vda", (long)content.Length << Chunks.Log2, Chunks.Log2, origin?.Disk("vda").Tree);
         for (var chunk = 0; chunk < content.Length; chunk++)
         {
@@ -77,7 +77,7 @@ internal sealed class WriterWork(Actor actor, MachineId machine)
         }
 
         if (random.Next(2) == 0)
-            await actor.RestAsync(3000); // a long backup, which has looked at all it reuses long before it commits
+            await actor.RestAsync(300); // a long backup, which has looked at all it reuses long before it commits
         var result = await disk.FinishAsync(CancellationToken.None);
         var truth = world.Truth.Expect(machine, run.Id, content);
         var draft = new RestorePointDraft
@@ -116,7 +116,7 @@ internal sealed class WriterWork(Actor actor, MachineId machine)
         var spots = actor.World.SpotsOf(machine);
         foreach (var spot in spots)
         {
-            if (random.Next(spots.Length) < 2)
+            if (random.Next(2) == 0)
                 content[spot] = random.Next(6) == 0 ? 0 : actor.World.ChooseValue(random);
         }
 
