@@ -12,6 +12,7 @@ var rows = new Dictionary<string, Func<Bench, Task>>(StringComparer.Ordinal)
     ["extents"] = Extents.RunAsync,
     ["restore"] = Restore.RunAsync,
     ["huge"] = Unchanged.HugeAsync,
+    ["writers"] = Writers.RunAsync,
     ["requests"] = Bucket.RequestsAsync,
     ["bucket"] = Bucket.RunAsync,
 };

@@ -19,6 +19,8 @@ root.Subcommands.Add(PruneCommand.Create());
 root.Subcommands.Add(GcCommand.Create());
 root.Subcommands.Add(LabelCommands.Protect());
 root.Subcommands.Add(LabelCommands.Tag());
+root.Subcommands.Add(CopyCommand.Create());
+root.Subcommands.Add(KeyCommand.Create());
 root.Subcommands.Add(GuardianCommand.Create());
 
 var parsed = root.Parse(args);

@@ -2,20 +2,46 @@
 namespace Tidemark.Storage;
 
 /// <summary>A key slot as people see it.</summary>
-public sealed record KeyInfo(string Slot, string Kind, string Label, DateTimeOffset Created);
+/// <param name="Slot">Its name, 16 hex digits.</param>
+/// <param name="Kind">How its secret is made.</param>
+/// <param name="Role">What it opens; null for a role this program does not know.</param>
+/// <param name="Label">A word for people.</param>
+/// <param name="Created">By the clock of whoever made it.</param>
+public sealed record KeyInfo(string Slot, string Kind, KeyRole? Role, string Label, DateTimeOffset Created);
+
+/// <summary>A slot to add.</summary>
+public sealed record NewKey
+{
+    public required Credentials Credentials { get; init; }
+
+    public KeyRole Role { get; init; }
+
+    public string Label { get; init; } = "";
+
+    /// <summary>Rounds of PBKDF2; fewer than the default only for tests.</summary>
+    internal int Iterations { get; init; } = KeySlot.MinIterations;
+}
 
 public sealed partial class Repository
 {
-    /// <summary>Adds a slot: <paramref name="added"/> opens the repository too from now on. Needs one that opens it already.</summary>
+    /// <summary>Adds a full slot; see the other.</summary>
+    public Task AddKeyAsync(Credentials existing, Credentials added, string label, CancellationToken cancellationToken) =>
+        AddKeyAsync(existing, new NewKey { Credentials = added, Label = label }, cancellationToken);
+
+    /// <summary>Adds a slot: <paramref name="added"/> opens the repository too from now on. Returns its name.</summary>
     /// <exception cref="WrongKeyException"><paramref name="existing"/> opens no slot.</exception>
-    /// <exception cref="InvalidOperationException">The repository is not encrypted.</exception>
-    public async Task AddKeyAsync(Credentials existing, Credentials added, string label, CancellationToken cancellationToken)
+    /// <exception cref="KeyRoleException"><paramref name="existing"/> is no full key.</exception>
+    /// <exception cref="InvalidOperationException">The repository is not encrypted, or a recovery sheet was given as the new key.</exception>
+    public async Task<string> AddKeyAsync(Credentials existing, NewKey added, CancellationToken cancellationToken)
     {
-        if (!IsEncrypted)
-            throw new InvalidOperationException("The repository is not encrypted; it has no keys.");
-        var master = await FindMasterAsync(_context.Store, Id, existing, cancellationToken);
-        var init = new InitOptions { Credentials = added, Label = label };
-        await PutSlotAsync(_context.Store, master, Id, init, _context.Clock, cancellationToken);
+        if (added.Credentials.Sheet is not null || added.Credentials == Credentials.None)
+            throw new InvalidOperationException("A new key is a password or a key file.");
+        var master = await FindMasterAsync(existing, cancellationToken);
+        var secret = added.Role == KeyRole.Full
+            ? master
+            : new SlotSecret(KeyRole.Maintenance, RepositoryKeys.Of(master, Id).MaintenanceSecret);
+        var slot = new InitOptions { Credentials = added.Credentials, Label = added.Label, Iterations = added.Iterations };
+        return await PutSlotAsync(_context.Store, secret, Id, slot, _context.Clock, cancellationToken);
     }
 
     /// <summary>The slots of this repository, oldest first.</summary>
@@ -27,9 +53,38 @@ public sealed partial class Repository
             if (await _context.Store.TryReadAllAsync(info, MaxSlot, cancellationToken) is { } content
                 && ParseSlot(content) is { } slot && slot.Repository == Id.ToString("N"))
                 keys.Add(new KeyInfo(
-                    info.Key[ObjectNames.Keys.Length..], slot.Kdf == "keyfile" ? "key file" : "password", slot.Label, slot.Created));
+                    info.Key[ObjectNames.Keys.Length..], KeySlot.Describe(slot), KeySlot.RoleOf(slot), slot.Label, slot.Created));
         }
 
         return [.. keys.OrderBy(key => key.Created)];
+    }
+
+    /// <summary>Removes a slot. Whoever kept a copy of it, or of what it opened, keeps that.</summary>
+    /// <exception cref="KeyRemovalException">There is no such slot, or it is the last full one.</exception>
+    /// <exception cref="StoreException">The store does not let this host delete.</exception>
+    public async Task RemoveKeyAsync(string slot, CancellationToken cancellationToken)
+    {
+        var keys = await ListKeysAsync(cancellationToken);
+        if (keys.FirstOrDefault(key => key.Slot == slot) is not { } removed)
+            throw new KeyRemovalException($"The repository in '{_context.Store.Description}' has no key slot '{slot}'.");
+        if (removed.Role == KeyRole.Full && keys.Count(key => key.Role == KeyRole.Full) == 1)
+            throw new KeyRemovalException($"Key slot '{slot}' is the last of role 'full'; without it nothing could be restored.");
+        await _context.Store.DeleteAsync(ObjectNames.Keys + slot, cancellationToken);
+    }
+
+    /// <summary>The text of a recovery sheet: it opens the repository without a slot.</summary>
+    /// <exception cref="KeyRoleException"><paramref name="existing"/> is no full key.</exception>
+    public async Task<string> ExportAsync(Credentials existing, CancellationToken cancellationToken)
+    {
+        var master = await FindMasterAsync(existing, cancellationToken);
+        return RecoverySheet.Write(Id, master.Bytes, _context.Store.Description, _context.Clock.GetUtcNow());
+    }
+
+    private async Task<SlotSecret> FindMasterAsync(Credentials existing, CancellationToken cancellationToken)
+    {
+        if (!IsEncrypted)
+            throw new InvalidOperationException("The repository is not encrypted; it has no keys.");
+        var secret = await FindSecretAsync(_context.Store, Id, existing, cancellationToken);
+        return secret.Role == KeyRole.Full ? secret : throw new KeyRoleException();
     }
 }

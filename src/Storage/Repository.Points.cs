@@ -172,4 +172,27 @@ public sealed partial class Repository
 
     /// <summary>A point that was read, and the SHA-256 of its sealed bytes.</summary>
     internal sealed record KnownPoint(RestorePoint Point, string Hash);
+
+    /// <summary>
+    /// Points that are not what their successors saw: each names the SHA-256 of the newest point when its run began, whose seq is one
+    /// less. Says nothing where copied points have a place in the order, nor of a point without successor.
+    /// </summary>
+    private IReadOnlyList<RepositoryDamagedException> FindReplaced(IEnumerable<RestorePoint> points)
+    {
+        var replaced = new List<RepositoryDamagedException>();
+        foreach (var machine in points.GroupBy(point => point.MachineId).Where(group => group.All(point => point.Copied is null)))
+        {
+            var bySeq = machine.ToLookup(point => point.Seq);
+            foreach (var point in machine.Where(point => point.Prev is not null))
+            {
+                var before = bySeq[point.Seq - 1].Select(other => ObjectNames.Point(other.MachineId, other.Id)).ToArray();
+                if (before.Length > 0 && !before.Any(key => _points[key].Hash == point.Prev))
+                    replaced.Add(new RepositoryDamagedException(
+                        before[0], $"the bytes with the SHA-256 '{point.Prev}' that point '{point.ShortId}' saw",
+                        $"'{_points[before[0]].Hash}'"));
+            }
+        }
+
+        return replaced;
+    }
 }

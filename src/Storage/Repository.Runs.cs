@@ -12,10 +12,12 @@ public sealed partial class Repository
     /// <summary>Begins a backup run of a machine: announces it, checks its bases, and reads what may be reused, in this order
     /// (I6).</summary>
     /// <exception cref="BaseUnusableException">A base was deleted or is gone: plan again.</exception>
+    /// <exception cref="KeyRoleException">The repository is open for maintenance only.</exception>
     /// <exception cref="FormatTooNewException">The repository needs something for writing that this program does not know.</exception>
     /// <exception cref="StoreUnsuitableException">The store is for another writer only.</exception>
     public async Task<BackupRun> BeginRunAsync(MachineId machine, BackupRunOptions options, CancellationToken cancellationToken)
     {
+        _context.Keys.RequireData();
         if (_writeFeature is not null)
             throw new FormatTooNewException(
                 $"The repository needs feature '{_writeFeature}' for writing, which this program does not know.");

@@ -8,14 +8,23 @@ public sealed partial class Repository
     /// <paramref name="only"/>, what those points need is looked at (packs are hashed all the same: points share them).
     /// </summary>
     /// <exception cref="StoreException">The store failed: nothing is known then.</exception>
-    public async Task<VerifyResult> VerifyAsync(
-        VerifyLevel level, IReadOnlySet<RunId>? only, IProgress<long>? progress, CancellationToken cancellationToken)
+    public Task<VerifyResult> VerifyAsync(
+        VerifyLevel level, IReadOnlySet<RunId>? only, IProgress<long>? progress, CancellationToken cancellationToken) =>
+        VerifyAsync(new VerifyOptions { Level = level, Only = only }, progress, cancellationToken);
+
+    /// <summary>The same, and with <see cref="VerifyOptions.Quarantine"/> damaged packs are recorded, so that backups heal them.</summary>
+    /// <exception cref="StoreException">The store failed: nothing is known then.</exception>
+    /// <exception cref="KeyRoleException">Level data, and the repository is open for maintenance only.</exception>
+    public async Task<VerifyResult> VerifyAsync(VerifyOptions options, IProgress<long>? progress, CancellationToken cancellationToken)
     {
+        if (options.Level == VerifyLevel.Data)
+            _context.Keys.RequireData();
         using var afresh = new Repository(_context.Fresh());
         var points = await afresh.ListPointsAsync(null, cancellationToken);
-        if (only is not null)
+        points = points with { Damaged = [.. points.Damaged, .. afresh.FindReplaced(points.Points)] };
+        if (options.Only is { } only)
             points = new PointListing([.. points.Points.Where(point => only.Contains(point.Id))], []);
         using var run = new VerifyRun(_context, progress);
-        return await run.RunAsync(points, level, cancellationToken);
+        return await run.RunAsync(points, options, cancellationToken);
     }
 }

@@ -62,6 +62,9 @@ public sealed partial class Repository : IDisposable
 
     public bool IsEncrypted => _context.Keys.IsEncrypted;
 
+    /// <summary>What the key that opened it allows.</summary>
+    public KeyRole Role => _context.Keys.ReadsData ? KeyRole.Full : KeyRole.Maintenance;
+
     /// <summary>This host among the repository's writers.</summary>
     public WriterId Writer => _context.Writer;
 
@@ -73,12 +76,11 @@ public sealed partial class Repository : IDisposable
     {
         await RefuseForeignAsync(store, cancellationToken);
         await store.ProbeAsync(cancellationToken);
-        var id = Guid.NewGuid();
-        var master = RandomNumberGenerator.GetBytes(RepositoryKeys.KeySize);
+        var (id, master) = init.Credentials.Sheet ?? (Guid.NewGuid(), RandomNumberGenerator.GetBytes(RepositoryKeys.KeySize));
         var encrypted = init.Credentials != Credentials.None;
         var keys = new RepositoryKeys(master, id, encrypted);
-        if (encrypted)
-            await PutSlotAsync(store, master, id, init, open.Clock, cancellationToken);
+        if (encrypted && init.Credentials.Sheet is null)
+            await PutSlotAsync(store, new SlotSecret(KeyRole.Full, master), id, init, open.Clock, cancellationToken);
         string[] features = init.SingleWriter ? [ConfigFile.SingleWriter] : [];
         var config = new ConfigDocument
         {
@@ -114,8 +116,9 @@ public sealed partial class Repository : IDisposable
 
         var id = Guid.ParseExact(config.Id, "N");
         var encrypted = config.Encryption != ConfigFile.NoEncryption;
-        var master = encrypted ? await FindMasterAsync(store, id, credentials, cancellationToken) : ParseMaster(config.PublicMaster);
-        var keys = new RepositoryKeys(master, id, encrypted);
+        var keys = encrypted
+            ? RepositoryKeys.Of(await FindSecretAsync(store, id, credentials, cancellationToken), id)
+            : new RepositoryKeys(ParseMaster(config.PublicMaster), id, encrypted: false);
         ConfigFile.CheckMac(content, keys);
         return new Repository(ContextOf(store, keys, id, open))
         {
@@ -182,28 +185,45 @@ public sealed partial class Repository : IDisposable
         }
     }
 
-    private static async Task PutSlotAsync(
-        IObjectStore store, byte[] master, Guid id, InitOptions init, TimeProvider clock, CancellationToken cancellationToken)
+    private static async Task<string> PutSlotAsync(
+        IObjectStore store, SlotSecret secret, Guid id, InitOptions init, TimeProvider clock, CancellationToken cancellationToken)
     {
         var slot = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(8));
-        var content = KeySlot.Create(master, slot, id, init.Credentials, init.Label, init.Iterations, clock.GetUtcNow());
-        await store.PutIfAbsentAsync(ObjectNames.Keys + slot, content, cancellationToken);
+        var content = KeySlot.Create(secret, slot, id, init.Credentials, init.Label, init.Iterations, clock.GetUtcNow());
+        if (!await store.PutIfAbsentAsync(ObjectNames.Keys + slot, content, cancellationToken))
+            throw new StoreException($"Key slot '{slot}' exists already in '{store.Description}'.", isTransient: true);
+        return slot;
     }
 
-    private static async Task<byte[]> FindMasterAsync(
+    // The first full slot that opens, else one of maintenance that does.
+    private static async Task<SlotSecret> FindSecretAsync(
         IObjectStore store, Guid id, Credentials credentials, CancellationToken cancellationToken)
     {
         if (credentials == Credentials.None)
             throw new WrongKeyException($"The repository in '{store.Description}' is encrypted; a password or key file is required.");
+        if (credentials.Sheet is { } sheet)
+        {
+            return sheet.Repository == id ? new SlotSecret(KeyRole.Full, sheet.Master) : throw new WrongKeyException(
+                $"The recovery sheet is of repository '{sheet.Repository:N}'; the one in '{store.Description}' is '{id:N}'.");
+        }
+
+        SlotSecret? best = null;
         var slots = 0;
         await foreach (var info in store.ListAsync(ObjectNames.Keys, cancellationToken))
         {
             if (await store.TryReadAllAsync(info, MaxSlot, cancellationToken) is not { } content)
                 continue;
             slots++;
-            if (ParseSlot(content) is { } slot && KeySlot.TryOpen(slot, info.Key[ObjectNames.Keys.Length..], id, credentials) is { } master)
-                return master;
+            if (ParseSlot(content) is not { } slot
+                || KeySlot.TryOpen(slot, info.Key[ObjectNames.Keys.Length..], id, credentials) is not { } secret)
+                continue;
+            if (secret.Role == KeyRole.Full)
+                return secret;
+            best = secret;
         }
+
+        if (best is { } maintenance)
+            return maintenance;
 
         var what = credentials.Password is null ? "key file" : "password";
         throw new WrongKeyException($"The {what} opens none of the {slots} key slots of the repository in '{store.Description}'.");

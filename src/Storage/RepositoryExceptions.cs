@@ -22,6 +22,13 @@ public sealed class RepositoryExistsException(string message) : Exception(messag
 /// <summary>No key slot opens with this password or key file.</summary>
 public sealed class WrongKeyException(string message) : Exception(message);
 
+/// <summary>The key opens the repository for maintenance only: use a full one (docs/format.md section 6).</summary>
+public sealed class KeyRoleException()
+    : Exception("The key given has the role 'maintenance', which can't read or write guest data; a key of the role 'full' is required.");
+
+/// <summary>A key can't be removed.</summary>
+public sealed class KeyRemovalException(string message) : Exception(message);
+
 /// <summary>A newer program made this repository or added a feature to it: use that one.</summary>
 public sealed class FormatTooNewException(string message) : Exception(message);
 

@@ -38,6 +38,9 @@ public sealed record RestorePoint
 
     public string Domain { get; init; } = "";
 
+    /// <summary>Where the point was copied from; null for one that a backup made here. A copied point is never a base (I22).</summary>
+    public CopiedFrom? Copied { get; init; }
+
     /// <summary>What was done for consistency, in the engine's words.</summary>
     public string Consistency { get; init; } = "";
 
@@ -153,6 +156,9 @@ public sealed record PointFile
     [JsonIgnore]
     public TreeRef Tree => TreeRef.Of(Size, ChunkLog2, Depth, Root, Hint);
 }
+
+/// <summary>The repository (its id, 32 hex) and run of the point that a copied one was made from.</summary>
+public sealed record CopiedFrom(string Repository, string Run);
 
 /// <summary>A disk that the point does not hold, and why.</summary>
 public sealed record NotProtected(string Name, string Reason);

@@ -40,7 +40,7 @@ public sealed class ContractTests(LabFixture fixture)
         Assert.True(disk.GetProperty("verified").GetBoolean());
 
         var verify = (await command.RunAsync("verify", "--level", "data", "--json")).AssertDone().Json;
-        Assert.Equal(["ok", "checked", "damaged", "requests"], Keys(verify));
+        Assert.Equal(["ok", "checked", "damaged", "healed", "quarantined", "unread", "oldestCheck", "requests"], Keys(verify));
         var machines = (await command.RunAsync("machines", "--json")).AssertDone().Json;
         Assert.Contains(machines.GetProperty("machines").EnumerateArray(), item => item.GetProperty("name").GetString() == "json");
         await machine.StopAsync(CommandLine.Token);

@@ -7,7 +7,7 @@ namespace Tidemark.Storage.Tests;
 internal static class Fixture
 {
     public static readonly MachineId Machine = new("0b7f3a52-5a3e-4c1e-9d2f-2f6d6c1f0a11");
-    private static readonly Credentials Key = Credentials.FromKeyFile(KeyFile.Generate());
+    public static readonly Credentials Key = Credentials.FromKeyFile(KeyFile.Generate());
 
     public static CancellationToken Token => TestContext.Current.CancellationToken;
 
@@ -104,7 +104,7 @@ internal static class Fixture
         return content;
     }
 
-    private static async Task WriteChunkAsync(DiskWriter disk, byte[] content, long chunk)
+    public static async Task WriteChunkAsync(DiskWriter disk, byte[] content, long chunk)
     {
         var buffer = MemoryPool<byte>.Shared.Rent(disk.ChunkSize);
         var offset = (int)(chunk * disk.ChunkSize);

@@ -20,6 +20,12 @@ internal sealed class MemoryStore : IObjectStore
     /// <summary>Called after such an operation took effect, before its answer.</summary>
     public Action<int, string>? AfterWrite { get; set; }
 
+    /// <summary>Called before an object is read, with its key.</summary>
+    public Action<string>? BeforeRead { get; set; }
+
+    /// <summary>Called after a listing was given out, with its prefix.</summary>
+    public Action<string>? AfterList { get; set; }
+
     public ConcurrentDictionary<string, byte[]> Objects => _objects;
 
     /// <summary>The store's clock: what is created gets this time.</summary>
@@ -36,12 +42,11 @@ internal sealed class MemoryStore : IObjectStore
         cancellationToken.ThrowIfCancellationRequested();
         var number = Interlocked.Increment(ref _operations);
         BeforeWrite?.Invoke(number, key);
+        if (!_objects.ContainsKey(key))
+            _times[key] = Now; // before the object can be seen
         var created = _objects.TryAdd(key, content.ToArray());
         if (created)
-        {
-            _times[key] = Now;
             Created.Enqueue(key);
-        }
 
         AfterWrite?.Invoke(number, key);
         return ValueTask.FromResult(created);
@@ -52,6 +57,7 @@ internal sealed class MemoryStore : IObjectStore
 
     public ValueTask<int> ReadAsync(string key, long offset, Memory<byte> buffer, CancellationToken cancellationToken)
     {
+        BeforeRead?.Invoke(key);
         if (!_objects.TryGetValue(key, out var content))
             throw new ObjectMissingException(key, Description);
         var length = (int)Math.Max(0, Math.Min(buffer.Length, content.Length - offset));
@@ -73,6 +79,8 @@ internal sealed class MemoryStore : IObjectStore
             if (key.StartsWith(prefix, StringComparison.Ordinal))
                 yield return Describe(key, content);
         }
+
+        AfterList?.Invoke(prefix);
     }
 
     public ValueTask DeleteAsync(string key, CancellationToken cancellationToken)

@@ -145,7 +145,8 @@ internal static class GlobalOptions
 
     private static string? First(params string?[] values) => values.FirstOrDefault(value => !string.IsNullOrEmpty(value));
 
-    private static string ReadPassword(string file)
+    /// <summary>The first line of a password file.</summary>
+    public static string ReadPassword(string file)
     {
         try
         {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Text.Json.Serialization;
 using Tidemark.Engine.Care;
+using Tidemark.Engine.Copy;
 using Tidemark.Engine.Points;
 using Tidemark.Engine.Repositories;
 using Tidemark.Engine.Restore;
@@ -41,6 +42,18 @@ internal sealed record MachineDocument(
 /// <summary>A disk that can be protected; <c>Tracked</c> says whether incrementals can be read from a bitmap.</summary>
 internal sealed record MachineDiskDocument(string Name, long Size, string Kind, string Format, string? Path, bool Tracked, string? Reason);
 
+/// <summary><c>key list --json</c>.</summary>
+internal sealed record KeysDocument(IReadOnlyList<KeyEntry> Keys);
+
+/// <summary><c>key add --json</c>.</summary>
+internal sealed record KeyAddedDocument(string Slot, string Role, string? KeyFile);
+
+/// <summary><c>key remove --json</c>.</summary>
+internal sealed record KeyRemovedDocument(string Removed);
+
+/// <summary><c>key export --json</c>: the sheet, or the file it was written to.</summary>
+internal sealed record KeyExportDocument(string? Sheet, string? File);
+
 [JsonSourceGenerationOptions(
     PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, WriteIndented = true, UseStringEnumConverter = true)]
 [JsonSerializable(typeof(InitDocument))]
@@ -55,6 +68,11 @@ internal sealed record MachineDiskDocument(string Name, long Size, string Kind, 
 [JsonSerializable(typeof(PruneResult))]
 [JsonSerializable(typeof(CollectInfo))]
 [JsonSerializable(typeof(LabelInfo))]
+[JsonSerializable(typeof(CopySummary))]
+[JsonSerializable(typeof(KeysDocument))]
+[JsonSerializable(typeof(KeyAddedDocument))]
+[JsonSerializable(typeof(KeyRemovedDocument))]
+[JsonSerializable(typeof(KeyExportDocument))]
 internal sealed partial class CliJson : JsonSerializerContext;
 
 /// <summary>A line of <c>--progress json</c>. Bytes; rate per second; eta in seconds, null while unknown.</summary>

@@ -232,7 +232,14 @@ public sealed class BackupRun
             var transfer = new DiskTransfer(disk, plan, writer, (done, total) =>
                 _context.Observer(new DiskProgress(_machine.Name, plan.Disk.Name, done, total)));
             var result = await transfer.RunAsync(cancellationToken);
-            drafts.Add(new DraftDisk(result, PointDocuments.Details(plan, plan.Track ? _checkpoint : null, transfer.ReadBytes)));
+            var details = PointDocuments.Details(plan, plan.Track ? _checkpoint : null, transfer.ReadBytes);
+            if (transfer.HurtBytes > 0)
+            {
+                details = details with { Reason = $"{plan.Reason}; {transfer.HurtBytes} bytes read again that the repository had lost" };
+                Warn($"Disk '{plan.Disk.Name}': {result.HealedChunks} chunks that were lost in the repository are stored again.");
+            }
+
+            drafts.Add(new DraftDisk(result, details));
             if (drafts.Count == 1)
                 await ReachedAsync(RunStep.FirstDiskRead);
             if (plan.FellBack)

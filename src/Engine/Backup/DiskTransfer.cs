@@ -24,6 +24,9 @@ internal sealed class DiskTransfer(IFrozenDisk disk, DiskPlan plan, DiskWriter w
     /// <summary>Bytes read from the frozen point.</summary>
     public long ReadBytes { get; private set; }
 
+    /// <summary>Bytes looked at although nothing changed them: the repository has lost what it had of them.</summary>
+    public long HurtBytes { get; private set; }
+
     public async Task<DiskResult> RunAsync(CancellationToken cancellationToken)
     {
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
@@ -127,7 +130,9 @@ internal sealed class DiskTransfer(IFrozenDisk disk, DiskPlan plan, DiskWriter w
             yield break;
         }
 
-        await foreach (var range in disk.ChangedAsync(cancellationToken))
+        var hurt = await writer.FindHurtAsync(cancellationToken);
+        HurtBytes = hurt.Sum(range => range.Length);
+        await foreach (var range in HurtRanges.MergeAsync(disk.ChangedAsync(cancellationToken), hurt, cancellationToken))
         {
             _total += range.Length;
             yield return range;

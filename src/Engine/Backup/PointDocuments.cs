@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+using Tidemark.Engine.Checkpoints;
 using Tidemark.Engine.Machines;
 using Tidemark.Storage;
 
@@ -30,7 +31,7 @@ internal static class PointDocuments
     {
         Run = point.Id.Value,
         Time = point.Time,
-        Checkpoint = disk.Checkpoint,
+        Checkpoint = IsOwn(disk.Checkpoint, point) ? disk.Checkpoint : null,
         Identity = disk.Identity is { } identity
             && identity.TryGetValue("path", out var path)
             && identity.TryGetValue("device", out var device)
@@ -41,6 +42,11 @@ internal static class PointDocuments
         Size = disk.Size,
         ChunkLog2 = disk.ChunkLog2,
     };
+
+    // A checkpoint is named after the run that made it. A point that claims another run's could have been put there to make the next
+    // backup inherit from it: it is no base.
+    private static bool IsOwn(string? checkpoint, RestorePoint point) =>
+        checkpoint is not null && CheckpointName.TryParse(checkpoint, out var name) && name.Value.Run == point.Id.Value;
 
     public static RestorePointDraft Draft(
         Machine machine,

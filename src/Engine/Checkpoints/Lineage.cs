@@ -44,7 +44,7 @@ internal sealed class Lineage
     {
         var newest = new Dictionary<string, (RestorePoint Point, PointDisk Disk)>(StringComparer.Ordinal);
         var points = await repository.PointsOfAsync(machine.Uuid, cancellationToken);
-        foreach (var point in points)
+        foreach (var point in points.Where(point => point.Copied is null)) // a copied point knows nothing of this machine's bitmaps
         {
             foreach (var disk in point.Disks)
                 newest[disk.Name] = (point, disk);

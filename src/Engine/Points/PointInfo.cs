@@ -35,6 +35,9 @@ public sealed record PointInfo
     public required IReadOnlyList<NotProtectedInfo> NotProtected { get; init; }
 
     public required IReadOnlyList<string> Warnings { get; init; }
+
+    /// <summary>The id of the repository it was copied from; null for one that a backup made.</summary>
+    public required string? CopiedFrom { get; init; }
 }
 
 /// <summary>A disk of a restore point. Sizes are bytes.</summary>

@@ -5,7 +5,7 @@ using Tidemark.Storage;
 namespace Tidemark.Engine.Repositories;
 
 /// <summary>An open repository, as the engine and its users need it. Dispose it when done.</summary>
-public sealed class RepositorySession : IAsyncDisposable
+public sealed partial class RepositorySession : IAsyncDisposable
 {
     private readonly IObjectStore _store;
     private readonly RequestCounts _counts;
@@ -121,13 +121,17 @@ public sealed class RepositorySession : IAsyncDisposable
     public Task<RunFate> FenceAsync(string machineUuid, Guid run, CancellationToken cancellationToken) =>
         FenceAsync(_store, machineUuid, run, cancellationToken);
 
-    /// <summary>Checks what the repository holds.</summary>
+    /// <summary>Only looks at what the repository holds.</summary>
     /// <param name="level">How deep.</param>
     /// <param name="points">Ids of restore points; empty for all.</param>
     /// <param name="cancellationToken">Ends the check.</param>
     public Task<Verify.VerifyResult> VerifyAsync(
         Verify.VerifyLevel level, IReadOnlyList<string> points, CancellationToken cancellationToken) =>
-        Verify.VerifyRun.RunAsync(Repository, level, points, cancellationToken);
+        VerifyAsync(new Verify.VerifyRequest { Level = level, Points = points, Quarantine = false }, cancellationToken);
+
+    /// <summary>Checks what the repository holds, and records damage unless told not to.</summary>
+    public Task<Verify.VerifyResult> VerifyAsync(Verify.VerifyRequest request, CancellationToken cancellationToken) =>
+        Verify.VerifyRun.RunAsync(Repository, request, cancellationToken);
 
     public ValueTask DisposeAsync()
     {
@@ -160,6 +164,7 @@ public sealed class RepositorySession : IAsyncDisposable
         Disks = point.Disks.Select(Describe).ToList(),
         NotProtected = point.NotProtected.Select(disk => new NotProtectedInfo(disk.Name, disk.Reason)).ToList(),
         Warnings = point.Warnings,
+        CopiedFrom = point.Copied?.Repository,
     };
 
     private static DiskInfo Describe(PointDisk disk) => new()

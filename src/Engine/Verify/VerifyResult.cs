@@ -15,7 +15,16 @@ public enum VerifyLevel
 }
 
 /// <summary>What a check found; the shape is part of the command-line contract.</summary>
-public sealed record VerifyResult(bool Ok, VerifyCounts Checked, IReadOnlyList<DamagedItem> Damaged)
+/// <param name="Ok">Nothing is damaged and everything due was read.</param>
+/// <param name="Checked">How much was looked at.</param>
+/// <param name="Damaged">What is damaged; its restore points are hurt until it is healed.</param>
+/// <param name="Healed">Quarantined packs that hurt nothing any more.</param>
+/// <param name="Quarantined">Packs that this check has recorded as damaged.</param>
+/// <param name="Unread">Packs that the store failed to read: nothing is known of them.</param>
+/// <param name="OldestCheck">When the pack longest unchecked was last found sound, or written.</param>
+public sealed record VerifyResult(
+    bool Ok, VerifyCounts Checked, IReadOnlyList<DamagedItem> Damaged, IReadOnlyList<string> Healed, IReadOnlyList<string> Quarantined,
+    IReadOnlyList<UnreadItem> Unread, DateTimeOffset? OldestCheck)
 {
     /// <summary>What the check asked of the store.</summary>
     public Repositories.Requests? Requests { get; init; }
@@ -23,6 +32,9 @@ public sealed record VerifyResult(bool Ok, VerifyCounts Checked, IReadOnlyList<D
 
 /// <summary>How much was looked at.</summary>
 public sealed record VerifyCounts(string Level, int Points, long Objects, long Bytes);
+
+/// <summary>An object that the store would not read.</summary>
+public sealed record UnreadItem(string Object, string Problem);
 
 /// <summary>A damaged object, and the restore points that need it.</summary>
 public sealed record DamagedItem(string Object, string Problem, IReadOnlyList<string> Points);

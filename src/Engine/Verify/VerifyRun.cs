@@ -7,30 +7,48 @@ namespace Tidemark.Engine.Verify;
 internal static class VerifyRun
 {
     /// <param name="repository">What to check.</param>
-    /// <param name="level">How deep.</param>
-    /// <param name="points">Short ids; empty for everything.</param>
+    /// <param name="request">What to check.</param>
     /// <param name="cancellationToken">Ends the check.</param>
     public static async Task<VerifyResult> RunAsync(
-        Repository repository, VerifyLevel level, IReadOnlyList<string> points, CancellationToken cancellationToken)
+        Repository repository, VerifyRequest request, CancellationToken cancellationToken)
     {
+        var points = request.Points;
         try
         {
             var all = await repository.ListPointsAsync(null, cancellationToken);
             var chosen = points.Count == 0
                 ? null
                 : all.Points.Where(point => points.Contains(point.ShortId, StringComparer.Ordinal)).Select(point => point.Id).ToHashSet();
-            var found = await repository.VerifyAsync(Translate(level), chosen, null, cancellationToken);
+            var options = new VerifyOptions
+            {
+                Level = Translate(request.Level),
+                Only = chosen,
+                Quarantine = request.Quarantine,
+                Budget = BudgetOf(request),
+            };
+            var found = await repository.VerifyAsync(options, null, cancellationToken);
             return new VerifyResult(
                 found.IsSound,
-                new VerifyCounts(level.ToString().ToLowerInvariant(), found.Points, found.Segments + found.Packs, found.Bytes),
+                new VerifyCounts(request.Level.ToString().ToLowerInvariant(), found.Points, found.Segments + found.Packs, found.Bytes),
                 found.Damaged.Select(damage => new DamagedItem(
-                    damage.Key, damage.Problem, damage.Affected.Select(point => point.ShortId).ToList())).ToList());
+                    damage.Key, damage.Problem, damage.Affected.Select(point => point.ShortId).ToList())).ToList(),
+                found.Healed,
+                found.Quarantined,
+                found.Unread.Select(item => new UnreadItem(item.Key, item.Problem)).ToList(),
+                found.OldestCheck);
         }
         catch (Exception e) when (e is not OperationCanceledException)
         {
             throw Failures.Translate(e);
         }
     }
+
+    private static VerifyBudget? BudgetOf(VerifyRequest request) => request switch
+    {
+        { BudgetBytes: { } bytes } => VerifyBudget.OfBytes(bytes),
+        { BudgetPercent: { } percent } => VerifyBudget.OfPercent(percent),
+        _ => null,
+    };
 
     private static Storage.VerifyLevel Translate(VerifyLevel level) => level switch
     {

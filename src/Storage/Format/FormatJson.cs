@@ -18,4 +18,6 @@ namespace Tidemark.Storage;
 [JsonSerializable(typeof(RosterDocument))]
 [JsonSerializable(typeof(DoneDocument))]
 [JsonSerializable(typeof(LabelDocument))]
+[JsonSerializable(typeof(QuarantineDocument))]
+[JsonSerializable(typeof(LedgerDocument))]
 internal sealed partial class FormatJson : JsonSerializerContext;

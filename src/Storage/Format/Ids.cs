@@ -54,11 +54,25 @@ public struct BlobId : IEquatable<BlobId>
 /// <summary>One execution; a UUIDv7, so that names sort by time for people.</summary>
 public readonly record struct RunId(Guid Value)
 {
+    private const long MaxMilliseconds = 253_402_300_799_999; // the end of the year 9999
+
     /// <summary>A new id; may be made before the run begins, to name a checkpoint after it.</summary>
     public static RunId New() => new(Guid.CreateVersion7());
 
     /// <summary>What people type and see: the first 12 hex digits of SHA-256 of the id's 16 bytes.</summary>
     public string ShortId => Convert.ToHexStringLower(SHA256.HashData(Value.ToByteArray(bigEndian: true)).AsSpan(0, 6));
+
+    /// <summary>When it was made, by its maker's clock: the 48 bits of milliseconds that a UUIDv7 begins with.</summary>
+    internal DateTimeOffset Time
+    {
+        get
+        {
+            Span<byte> bytes = stackalloc byte[16];
+            Value.TryWriteBytes(bytes, bigEndian: true, out _);
+            var milliseconds = (long)(System.Buffers.Binary.BinaryPrimitives.ReadUInt64BigEndian(bytes) >> 16);
+            return milliseconds <= MaxMilliseconds ? DateTimeOffset.FromUnixTimeMilliseconds(milliseconds) : DateTimeOffset.UnixEpoch;
+        }
+    }
 
     public static bool TryParse(string text, out RunId id)
     {

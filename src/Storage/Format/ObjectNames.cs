@@ -18,6 +18,7 @@ internal static class ObjectNames
     public const string Collector = "gc/";
     public const string Features = "gc/feature/";
     public const string Quarantine = "bad/";
+    public const string Ledger = "scrub/";
 
     /// <summary>In a run's key where a machine's id stands otherwise.</summary>
     public const string CollectorMachine = "_gc";
@@ -79,13 +80,6 @@ internal static class ObjectNames
         return parts[3][32] == '.' ? (parts[1], parts[2], run, parts[3][33..]) : null;
     }
 
-    /// <summary>The pack that a quarantine record is about.</summary>
-    public static string QuarantinedPack(string key)
-    {
-        var dot = key.IndexOf('.', Quarantine.Length);
-        return Packs + (dot < 0 ? key[Quarantine.Length..] : key[Quarantine.Length..dot]);
-    }
-
     public static string Point(MachineId machine, RunId run) => $"{Points}{machine}/{run}";
 
     public static string Retire(MachineId machine, RunId run) => $"{Retired}{machine}/{run}";
@@ -109,6 +103,20 @@ internal static class ObjectNames
 
     private static int? ParseNumber(ReadOnlySpan<char> digits) =>
         int.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? number : null;
+
+    /// <summary>The n-th record of damage to a pack.</summary>
+    public static string QuarantineOf(string pack, int number)
+    {
+        var name = Quarantine + pack[Packs.Length..];
+        return number == 0 ? name : string.Create(CultureInfo.InvariantCulture, $"{name}.{number}");
+    }
+
+    /// <summary>The pack a record of damage is about.</summary>
+    public static string PackOfQuarantine(string key)
+    {
+        var dot = key.LastIndexOf('.');
+        return Packs + (dot < 0 ? key[Quarantine.Length..] : key[Quarantine.Length..dot]);
+    }
 
     private static string Escape(string disk)
     {

@@ -18,6 +18,9 @@ internal sealed record IndexListing(IReadOnlyList<string> Segments, IReadOnlySet
     /// <summary>What never comes back.</summary>
     public Roster Roster { get; init; } = Roster.Empty;
 
+    /// <summary>The records under bad/; their packs are among the excluded ones.</summary>
+    public IReadOnlyList<string> Quarantined { get; init; } = [];
+
     /// <exception cref="FormatTooNewException">The repository got a feature for writing that this program does not know.</exception>
     public static Task<IndexListing> ReadAsync(RepositoryContext context, bool forWriting, CancellationToken cancellationToken) =>
         ReadAsync(context, forWriting, WriterRules.All, cancellationToken);
@@ -27,10 +30,11 @@ internal sealed record IndexListing(IReadOnlyList<string> Segments, IReadOnlySet
         RepositoryContext context, bool forWriting, WriterRules rules, CancellationToken cancellationToken)
     {
         var excluded = new HashSet<string>(StringComparer.Ordinal);
+        var quarantined = new List<string>();
         if (!rules.CondemnBeforeIndex)
         {
             var before = await EpochListing.ReadAsync(context, cancellationToken);
-            var early = await ReadSegmentsAsync(context, before, excluded, rules, cancellationToken);
+            var early = await ReadSegmentsAsync(context, before, excluded, quarantined, rules, cancellationToken);
             await ReadCondemnedAsync(context, await EpochListing.ReadAsync(context, cancellationToken), excluded, cancellationToken);
             return early; // excluded is the set it holds
         }
@@ -43,14 +47,18 @@ internal sealed record IndexListing(IReadOnlyList<string> Segments, IReadOnlySet
             if (rules.CondemnedSpared)
                 await ReadCondemnedAsync(context, epochs, excluded, cancellationToken);
             await foreach (var info in context.Store.ListAsync(ObjectNames.Quarantine, cancellationToken))
-                excluded.Add(ObjectNames.QuarantinedPack(info.Key));
+            {
+                quarantined.Add(info.Key);
+                excluded.Add(ObjectNames.PackOfQuarantine(info.Key));
+            }
         }
 
-        return await ReadSegmentsAsync(context, epochs, excluded, rules, cancellationToken);
+        return await ReadSegmentsAsync(context, epochs, excluded, quarantined, rules, cancellationToken);
     }
 
     private static async Task<IndexListing> ReadSegmentsAsync(
-        RepositoryContext context, EpochListing epochs, HashSet<string> excluded, WriterRules rules, CancellationToken cancellationToken)
+        RepositoryContext context, EpochListing epochs, HashSet<string> excluded, IReadOnlyList<string> quarantined, WriterRules rules,
+        CancellationToken cancellationToken)
     {
         var superseded = epochs.Index.Superseded.ToHashSet(StringComparer.Ordinal);
         var listed = new Dictionary<string, long>(StringComparer.Ordinal);
@@ -73,6 +81,7 @@ internal sealed record IndexListing(IReadOnlyList<string> Segments, IReadOnlySet
             EstimatedEntries = size / BytesPerEntry,
             Epoch = epochs.IndexEpoch,
             Roster = epochs.Roster,
+            Quarantined = quarantined,
         };
     }
 

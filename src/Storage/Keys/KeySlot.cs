@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
@@ -29,7 +30,7 @@ internal sealed record KeySlotDocument
     public string Wrapped { get; init; } = "";
 }
 
-/// <summary>Wraps and unwraps the master key.</summary>
+/// <summary>Wraps and unwraps what a slot gives.</summary>
 internal static class KeySlot
 {
     public const int MinIterations = 1_000_000;
@@ -37,14 +38,34 @@ internal static class KeySlot
     private const string PasswordKdf = "pbkdf2-sha256";
     private const string KeyFileKdf = "keyfile";
 
+    /// <summary>The role as the slot names it, or null for one this program does not know.</summary>
+    public static KeyRole? RoleOf(KeySlotDocument slot) => slot.Role switch
+    {
+        "full" => KeyRole.Full,
+        "maintenance" => KeyRole.Maintenance,
+        _ => null,
+    };
+
+    public static string NameOf(KeyRole role) => role == KeyRole.Full ? "full" : "maintenance";
+
+    /// <summary>How the secret of a slot is made from what people have.</summary>
+    public static string Describe(KeySlotDocument slot) => slot.Kdf switch
+    {
+        KeyFileKdf => "key file",
+        PasswordKdf => string.Create(CultureInfo.InvariantCulture, $"password, {slot.Iterations} rounds"),
+        _ => slot.Kdf,
+    };
+
     public static byte[] Create(
-        ReadOnlySpan<byte> master, string slot, Guid repository, Credentials credentials, string label, int iterations, DateTimeOffset now)
+        SlotSecret secret, string slot, Guid repository, Credentials credentials, string label, int iterations, DateTimeOffset now)
     {
         var salt = RandomNumberGenerator.GetBytes(RepositoryKeys.KeySize);
         var nonce = RandomNumberGenerator.GetBytes(Seal.NonceSize);
-        var wrapped = new byte[master.Length + Seal.TagSize];
+        var plain = secret.Bytes;
+        var wrapped = new byte[plain.Length + Seal.TagSize];
+        var role = NameOf(secret.Role);
         using var aes = new AesGcm(KeyEncryptionKey(credentials, salt, iterations), Seal.TagSize);
-        aes.Encrypt(nonce, master, wrapped.AsSpan(0, master.Length), wrapped.AsSpan(master.Length), Aad(repository, slot, "full"));
+        aes.Encrypt(nonce, plain, wrapped.AsSpan(0, plain.Length), wrapped.AsSpan(plain.Length), Aad(repository, slot, role));
         var document = new KeySlotDocument
         {
             V = 1,
@@ -52,7 +73,7 @@ internal static class KeySlot
             Kdf = credentials.Password is null ? KeyFileKdf : PasswordKdf,
             Iterations = credentials.Password is null ? 0 : iterations,
             Salt = Convert.ToHexStringLower(salt),
-            Role = "full",
+            Role = role,
             Label = label,
             Created = now,
             Nonce = Convert.ToHexStringLower(nonce),
@@ -61,23 +82,23 @@ internal static class KeySlot
         return JsonSerializer.SerializeToUtf8Bytes(document, FormatJson.Default.KeySlotDocument);
     }
 
-    /// <summary>The master key, or null when this slot is of another kind, repository or secret.</summary>
-    public static byte[]? TryOpen(KeySlotDocument slot, string name, Guid repository, Credentials credentials)
+    /// <summary>What the slot gives, or null when it is of another kind, repository or secret.</summary>
+    public static SlotSecret? TryOpen(KeySlotDocument slot, string name, Guid repository, Credentials credentials)
     {
         var kdf = credentials.Password is null ? KeyFileKdf : PasswordKdf;
-        if (slot.V != 1 || slot.Role != "full" || slot.Kdf != kdf || slot.Repository != repository.ToString("N")
+        if (slot.V != 1 || RoleOf(slot) is not { } role || slot.Kdf != kdf || slot.Repository != repository.ToString("N")
             || slot.Iterations > MaxIterations || (kdf == PasswordKdf && slot.Iterations < 1))
             return null;
         try
         {
             var wrapped = Convert.FromHexString(slot.Wrapped);
-            var master = new byte[RepositoryKeys.KeySize];
-            if (wrapped.Length != master.Length + Seal.TagSize)
+            var secret = new byte[role == KeyRole.Full ? RepositoryKeys.KeySize : 3 * RepositoryKeys.KeySize];
+            if (wrapped.Length != secret.Length + Seal.TagSize)
                 return null;
             using var aes = new AesGcm(KeyEncryptionKey(credentials, Convert.FromHexString(slot.Salt), slot.Iterations), Seal.TagSize);
-            var aad = Aad(repository, name, slot.Role);
-            aes.Decrypt(Convert.FromHexString(slot.Nonce), wrapped.AsSpan(0, master.Length), wrapped.AsSpan(master.Length), master, aad);
-            return master;
+            var body = wrapped.AsSpan(0, secret.Length);
+            aes.Decrypt(Convert.FromHexString(slot.Nonce), body, wrapped.AsSpan(secret.Length), secret, Aad(repository, name, slot.Role));
+            return new SlotSecret(role, secret);
         }
         catch (Exception failure) when (failure is FormatException or CryptographicException or ArgumentException)
         {

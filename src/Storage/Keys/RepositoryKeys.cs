@@ -13,9 +13,9 @@ internal sealed class RepositoryKeys
     public const int KeySize = 32;
     private static readonly byte[] BlobInfo = "tdm1/blob"u8.ToArray();
     private static readonly byte[] ObjectInfo = "tdm1/obj"u8.ToArray();
-    private readonly byte[] _chunkId;
+    private readonly byte[]? _chunkId; // absent with a maintenance key, as is the next
+    private readonly byte[]? _data;
     private readonly byte[] _nodeId;
-    private readonly byte[] _data;
     private readonly byte[] _meta;
     private readonly byte[] _config;
 
@@ -30,13 +30,40 @@ internal sealed class RepositoryKeys
         _config = Derive(master, "conf");
     }
 
+    private RepositoryKeys(ReadOnlySpan<byte> maintenance, Guid repository)
+    {
+        RepositoryBytes = repository.ToByteArray(bigEndian: true);
+        IsEncrypted = true;
+        _meta = maintenance[..KeySize].ToArray();
+        _nodeId = maintenance.Slice(KeySize, KeySize).ToArray();
+        _config = maintenance[(2 * KeySize)..].ToArray();
+    }
+
+    /// <summary>What a slot gives: the master, or the three keys of maintenance.</summary>
+    public static RepositoryKeys Of(SlotSecret secret, Guid repository) => secret.Role == KeyRole.Full
+        ? new RepositoryKeys(secret.Bytes, repository, encrypted: true)
+        : new RepositoryKeys(secret.Bytes, repository);
+
     public bool IsEncrypted { get; }
+
+    /// <exception cref="KeyRoleException">The key is one of maintenance.</exception>
+    public void RequireData()
+    {
+        if (!ReadsData)
+            throw new KeyRoleException();
+    }
+
+    /// <summary>Whether chunks can be opened and named: not with a maintenance key.</summary>
+    public bool ReadsData => _data is not null;
+
+    /// <summary>K_meta, K_node-id, K_conf: what a maintenance slot wraps.</summary>
+    public byte[] MaintenanceSecret => [.. _meta, .. _nodeId, .. _config];
 
     /// <summary>The repository id's 16 bytes.</summary>
     public byte[] RepositoryBytes { get; }
 
     /// <summary>Id of a whole, padded chunk.</summary>
-    public BlobId ChunkId(ReadOnlySpan<byte> chunk) => Hash(_chunkId, chunk);
+    public BlobId ChunkId(ReadOnlySpan<byte> chunk) => Hash(_chunkId ?? throw new KeyRoleException(), chunk);
 
     /// <summary>Id of a node's identity bytes, or of a pack's contents.</summary>
     public BlobId NodeId(ReadOnlySpan<byte> identity) => Hash(_nodeId, identity);
@@ -50,7 +77,7 @@ internal sealed class RepositoryKeys
         BlobInfo.CopyTo(info);
         BlobId.AsSpan(in id).CopyTo(info[BlobInfo.Length..]);
         info[^1] = 1;
-        HMACSHA256.HashData(kind == BlobKind.Chunk ? _data : _meta, info, key);
+        HMACSHA256.HashData(kind == BlobKind.Chunk ? _data ?? throw new KeyRoleException() : _meta, info, key);
     }
 
     /// <summary>The key that seals the object at <paramref name="path"/>.</summary>

@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 namespace Tidemark.Storage;
 
-/// <summary>Which damaged objects a restore point needs: by where its hints lead, or by the damaged blobs themselves where those are
-/// known.</summary>
-internal sealed class DamageReach(BlobReader blobs, HashSet<string> objects, HashSet<BlobId> damagedBlobs)
+/// <summary>
+/// Which damaged objects a restore point needs: those that hold blobs which are lost, and what turns out unreadable on the way. Each
+/// subtree is walked once, whatever number of points share it.
+/// </summary>
+/// <param name="blobs">Reads nodes, every copy tried.</param>
+/// <param name="lost">Lost blobs, and the objects that should hold them.</param>
+/// <param name="discovered">Told of nodes that do not open and were not known to be lost.</param>
+internal sealed class DamageReach(
+    BlobReader blobs, IReadOnlyDictionary<BlobId, IReadOnlyList<string>> lost, Action<BlobId, RepositoryDamagedException> discovered)
 {
     private static readonly HashSet<string> Nothing = [];
     private readonly Dictionary<BlobId, HashSet<string>> _byNode = [];
@@ -22,6 +28,8 @@ internal sealed class DamageReach(BlobReader blobs, HashSet<string> objects, Has
         if (_byNode.TryGetValue(id, out var known))
             return known;
         var found = new HashSet<string>(StringComparer.Ordinal);
+        if (lost.TryGetValue(id, out var holders))
+            found.UnionWith(holders);
         try
         {
             var node = await blobs.ReadNodeAsync(id, location, level, chunkLog2, cancellationToken);
@@ -31,26 +39,17 @@ internal sealed class DamageReach(BlobReader blobs, HashSet<string> objects, Has
                     continue;
                 if (level > 0)
                     found.UnionWith(await OfNodeAsync(node.Id(slot), node.Location(slot), level - 1, chunkLog2, cancellationToken));
-                else if (await DamageOfAsync(node.Id(slot), node.Location(slot), cancellationToken) is { } damaged)
-                    found.Add(damaged);
+                else if (lost.TryGetValue(node.Id(slot), out holders))
+                    found.UnionWith(holders);
             }
         }
-        catch (RepositoryDamagedException failure) when (objects.Contains(failure.DamagedObject))
+        catch (RepositoryDamagedException failure)
         {
+            if (found.Count == 0)
+                discovered(id, failure);
             found.Add(failure.DamagedObject);
         }
 
         return _byNode[id] = found.Count == 0 ? Nothing : found;
-    }
-
-    private async ValueTask<string?> DamageOfAsync(BlobId id, BlobLocation location, CancellationToken cancellationToken)
-    {
-        if (!location.IsKnown)
-            location = await blobs.LookUpAsync(id, 0, cancellationToken);
-        if (location.Pack is null && damagedBlobs.Contains(id) && objects.Contains(ObjectNames.Index))
-            return ObjectNames.Index;
-        if (location.Pack is not { } pack || !objects.Contains(pack.Key))
-            return null;
-        return damagedBlobs.Count == 0 || damagedBlobs.Contains(id) ? pack.Key : null;
     }
 }

@@ -11,13 +11,16 @@ namespace Tidemark.Storage;
 internal sealed class VerifyRun : IDisposable
 {
     private const int HashBlock = 1 << 20;
+    private const int MaxUnread = 100; // more: the store is broken, not a pack
     private readonly RepositoryContext _context;
     private readonly BlobReader _blobs;
     private readonly ConcurrentDictionary<string, string> _damage = new(StringComparer.Ordinal);
-    private readonly ConcurrentDictionary<string, RestorePoint> _ownPoint = new(StringComparer.Ordinal);
-    private readonly HashSet<BlobId> _damagedBlobs = [];
+    private readonly ConcurrentDictionary<BlobId, string> _damagedBlobs = [];
+    private readonly ConcurrentDictionary<string, string> _unread = new(StringComparer.Ordinal);
+    private readonly HashSet<string> _sound = new(StringComparer.Ordinal);
     private readonly IProgress<long>? _progress;
     private long _bytes;
+    private long _opened;
     private int _segments;
 
     public VerifyRun(RepositoryContext context, IProgress<long>? progress)
@@ -27,18 +30,27 @@ internal sealed class VerifyRun : IDisposable
         _progress = progress;
     }
 
-    public async Task<VerifyResult> RunAsync(PointListing points, VerifyLevel level, CancellationToken cancellationToken)
+    public async Task<VerifyResult> RunAsync(PointListing points, VerifyOptions options, CancellationToken cancellationToken)
     {
+        var level = options.Level;
         foreach (var failure in points.Damaged)
             _damage[failure.DamagedObject] = failure.Message;
         var packs = new Dictionary<string, long>(StringComparer.Ordinal);
         await foreach (var info in _context.Store.ListAsync(ObjectNames.Packs, cancellationToken))
             packs.Add(info.Key, info.Size);
-        await CheckSegmentsAsync(points.Points, packs, cancellationToken);
-        if (level == VerifyLevel.Packs)
-            await HashPacksAsync(packs, cancellationToken);
-        long blobs = 0;
-        if (level == VerifyLevel.Data)
+        var segments = await CheckSegmentsAsync(points.Points, packs, cancellationToken);
+        var ledger = await ScrubLedger.ReadAsync(_context, cancellationToken);
+        if (level == VerifyLevel.Packs || (level == VerifyLevel.Data && options.Budget is not null))
+        {
+            var due = ScrubPlan.Choose(packs, pack => ledger.LastCheck(pack, level), options.Budget);
+            await HashPacksAsync(due.Where(key => !_damage.ContainsKey(key)).ToArray(), cancellationToken);
+            if (level == VerifyLevel.Data)
+                await OpenPacksAsync(due, segments, cancellationToken);
+            await ledger.EnterAsync(level, [.. _sound.Select(PackName.TryParse).OfType<PackName>()], cancellationToken);
+        }
+
+        long blobs = Interlocked.Read(ref _opened);
+        if (level == VerifyLevel.Data && options.Budget is null)
         {
             var walk = new DataWalk(_context, _blobs, ReportBlob, Advance);
             foreach (var tree in points.Points.SelectMany(TreesOf))
@@ -47,14 +59,18 @@ internal sealed class VerifyRun : IDisposable
             blobs = walk.Blobs;
         }
 
-        return new VerifyResult
+        var findings = new VerifyFindings(
+            packs, _damage, _sound, _damagedBlobs, await Quarantine.ReadAsync(_context, cancellationToken), level == VerifyLevel.Quick);
+        return await ResultAsync(points.Points, findings, segments, options.Quarantine, cancellationToken) with
         {
-            Damaged = await ResultAsync(points.Points, cancellationToken),
             Points = points.Points.Count,
             Segments = _segments,
             Packs = packs.Count,
             Blobs = blobs,
             Bytes = Interlocked.Read(ref _bytes),
+            CheckedPacks = _sound.Count,
+            OldestCheck = packs.Keys.Select(PackName.TryParse).OfType<PackName>()
+                .Min(pack => (DateTimeOffset?)ledger.LastCheck(pack, level == VerifyLevel.Data ? level : VerifyLevel.Packs)),
         };
     }
 
@@ -67,18 +83,32 @@ internal sealed class VerifyRun : IDisposable
     internal static IEnumerable<TreeRef> TreesOf(RestorePoint point) =>
         point.Disks.Select(disk => disk.Tree).Concat(point.Files.Select(file => file.Tree));
 
-    private async Task CheckSegmentsAsync(
+    private async Task<IReadOnlyList<string>> CheckSegmentsAsync(
         IReadOnlyList<RestorePoint> points, Dictionary<string, long> packs, CancellationToken cancellationToken)
     {
+        while (true)
+        {
+            var known = _damage.ToArray();
+            var (epoch, segments) = await CheckSegmentsOnceAsync(points, packs, cancellationToken);
+            if (_damage.Count == known.Length || (await IndexListing.ReadAsync(_context, forWriting: false, cancellationToken)).Epoch == epoch)
+                return segments;
+            // A collector was at work meanwhile: what seems missing may be folded, moved or collected.
+            _damage.Clear();
+            foreach (var (key, problem) in known)
+                _damage[key] = problem;
+        }
+    }
+
+    private async Task<(int Epoch, IReadOnlyList<string> Segments)> CheckSegmentsOnceAsync(
+        IReadOnlyList<RestorePoint> points, Dictionary<string, long> packs, CancellationToken cancellationToken)
+    {
+        _segments = 0;
         var listing = await IndexListing.ReadAsync(_context, forWriting: false, cancellationToken);
         var expected = listing.Segments.ToDictionary(key => key, _ => (string?)null, StringComparer.Ordinal);
         foreach (var point in points)
         {
             foreach (var segment in point.Index.Where(segment => !listing.Superseded.Contains(segment.Key)))
-            {
                 expected[segment.Key] = segment.Sha256;
-                _ownPoint[segment.Key] = point;
-            }
         }
 
         foreach (var (key, hash) in expected)
@@ -87,7 +117,27 @@ internal sealed class VerifyRun : IDisposable
                 continue;
             _segments++;
             foreach (var pack in segment.Packs)
-                CheckPack(pack, packs);
+                await CheckPackAsync(pack, packs, cancellationToken);
+            await CheckHearsayAsync(key, segment, cancellationToken);
+        }
+
+        return (listing.Epoch, [.. expected.Keys]);
+    }
+
+    // What a run says of other runs' packs must be what those packs hold: else someone tried to lead the hosts astray.
+    private async Task CheckHearsayAsync(string key, IndexSegment segment, CancellationToken cancellationToken)
+    {
+        if (ObjectNames.RunOfSegment(key) is not { } run || segment.Packs.All(pack => pack.Name.Run == run))
+            return;
+        var accepted = await CollectorSegments.AcceptedAsync(_context, segment, run, cancellationToken);
+        for (var i = 0; i < segment.Count; i++)
+        {
+            if (segment[i].Pack >= segment.Packs.Count || !accepted.Accepts(segment[i]))
+            {
+                _damage[key] = new RepositoryDamagedException(
+                    key, "what the packs it names hold", $"something else of packs of another run, for blob '{segment[i].Id}'").Message;
+                return;
+            }
         }
     }
 
@@ -109,29 +159,59 @@ internal sealed class VerifyRun : IDisposable
         }
     }
 
-    private void CheckPack(IndexedPack pack, Dictionary<string, long> packs)
+    // What is missing from the listing may have been written since: the store is asked again.
+    private async ValueTask CheckPackAsync(IndexedPack pack, Dictionary<string, long> packs, CancellationToken cancellationToken)
     {
         var key = pack.Name.Key;
-        if (!packs.TryGetValue(key, out var size))
+        if (_damage.ContainsKey(key))
+            return;
+        if ((!packs.TryGetValue(key, out var size) || size != pack.Size)
+            && await _context.Store.HeadAsync(key, cancellationToken) is { } info)
+            packs[key] = size = info.Size;
+        if (!packs.ContainsKey(key))
             _damage[key] = new RepositoryDamagedException(key, $"a pack of {pack.Size} bytes", "no such object").Message;
         else if (size != pack.Size)
             _damage[key] = new RepositoryDamagedException(key, $"a pack of {pack.Size} bytes", $"{size}").Message;
     }
 
-    private async Task HashPacksAsync(Dictionary<string, long> packs, CancellationToken cancellationToken)
+    // Every blob of these packs, whether a point reaches it or not.
+    private async Task OpenPacksAsync(IReadOnlyList<string> packs, IReadOnlyList<string> segments, CancellationToken cancellationToken)
+    {
+        var wanted = packs.ToHashSet(StringComparer.Ordinal);
+        var options = _context.Scheduler.AtOnce(Environment.ProcessorCount, cancellationToken);
+        var entries = PackEntries.OfAsync(_context, segments, pack => wanted.Contains(pack), cancellationToken);
+        await Parallel.ForEachAsync(entries, options, async (entry, token) =>
+        {
+            Interlocked.Increment(ref _opened);
+            if (_damage.ContainsKey(entry.Pack) || await BlobProbe.OpensAsync(_context, entry.Pack, entry.Entry, token))
+                return;
+            _damage[entry.Pack] = new RepositoryDamagedException(
+                entry.Pack, $"blob '{entry.Entry.Id}' at offset {entry.Entry.Offset}", "bytes that do not open as it").Message;
+            lock (_sound)
+                _sound.Remove(entry.Pack);
+        });
+    }
+
+    private async Task HashPacksAsync(IReadOnlyList<string> packs, CancellationToken cancellationToken)
     {
         var options = _context.Scheduler.AtOnce(Environment.ProcessorCount, cancellationToken);
-        await Parallel.ForEachAsync(packs.Keys.Where(key => !_damage.ContainsKey(key)), options, async (key, token) =>
+        await Parallel.ForEachAsync(packs, options, async (key, token) =>
         {
             try
             {
                 var actual = await HashAsync(key, token);
                 if (PackName.TryParse(key)?.Hash != actual)
                     _damage[key] = new RepositoryDamagedException(key, "bytes with the SHA-256 of its name", $"'{actual}'").Message;
+                else
+                    MarkSound(key);
             }
             catch (ObjectMissingException)
             {
                 return; // deleted by maintenance since it was listed
+            }
+            catch (StoreException failure) when (!failure.IsTransient && _unread.Count < MaxUnread)
+            {
+                _unread[key] = failure.Message; // a bad sector, say: the other packs are looked at all the same (I20)
             }
         });
     }
@@ -159,24 +239,93 @@ internal sealed class VerifyRun : IDisposable
 
     private void ReportBlob(BlobId id, RepositoryDamagedException failure)
     {
-        lock (_damagedBlobs)
-            _damagedBlobs.Add(id);
+        _damagedBlobs[id] = failure.DamagedObject;
         _damage.TryAdd(failure.DamagedObject, failure.Message);
     }
 
-    private async Task<IReadOnlyList<DamagedObject>> ResultAsync(IReadOnlyList<RestorePoint> points, CancellationToken cancellationToken)
+    private void MarkSound(string key)
     {
-        if (_damage.IsEmpty)
-            return [];
-        var reach = new DamageReach(_blobs, [.. _damage.Keys], _damagedBlobs);
-        var affected = _damage.Keys.ToDictionary(key => key, _ => new List<RestorePoint>(), StringComparer.Ordinal);
+        lock (_sound)
+            _sound.Add(key);
+    }
+
+    private async Task<VerifyResult> ResultAsync(
+        IReadOnlyList<RestorePoint> points, VerifyFindings findings, IReadOnlyList<string> segments, bool quarantine,
+        CancellationToken cancellationToken)
+    {
+        var unread = _unread.Select(entry => new UnreadObject(entry.Key, entry.Value)).OrderBy(item => item.Key, StringComparer.Ordinal);
+        if (_damage.IsEmpty && findings.Recorded.Count == 0)
+            return new VerifyResult { Damaged = [], Unread = [.. unread] };
+        var assessment = new DamageAssessment(_context, await _blobs.IndexAsync(cancellationToken), findings);
+        await assessment.RunAsync(segments, cancellationToken);
+        foreach (var (pack, record) in findings.Recorded)
+        {
+            if (assessment.Damaged.ContainsKey(pack))
+                _damage.TryAdd(pack, record.Problem);
+        }
+
+        var affected = await ReachAsync(points, assessment, cancellationToken);
+        var written = quarantine ? await QuarantineAsync(assessment, findings, cancellationToken) : [];
+        var hurting = assessment.Lost.Values.SelectMany(packs => packs).ToHashSet(StringComparer.Ordinal);
+        var healed = _damage.Keys.Where(key => findings.Recorded.ContainsKey(key) && !hurting.Contains(key)).ToHashSet(StringComparer.Ordinal);
+        return new VerifyResult
+        {
+            Damaged = [.. _damage.Where(entry => !healed.Contains(entry.Key)).OrderBy(entry => entry.Key, StringComparer.Ordinal)
+                .Select(entry => new DamagedObject(entry.Key, entry.Value, affected.GetValueOrDefault(entry.Key) ?? []))],
+            Healed = [.. healed.Order(StringComparer.Ordinal)],
+            Quarantined = written,
+            Unread = [.. unread],
+        };
+    }
+
+    private async Task<Dictionary<string, List<RestorePoint>>> ReachAsync(
+        IReadOnlyList<RestorePoint> points, DamageAssessment assessment, CancellationToken cancellationToken)
+    {
+        var affected = new Dictionary<string, List<RestorePoint>>(StringComparer.Ordinal);
+        foreach (var point in points)
+        {
+            var key = ObjectNames.Point(point.MachineId, point.Id);
+            if (_damage.ContainsKey(key))
+                affected[key] = [point]; // it opens, and is not the one that was made
+        }
+
+        if (assessment.Lost.Count == 0)
+            return affected;
+        var reach = new DamageReach(_blobs, assessment.Lost, (id, failure) =>
+        {
+            ReportBlob(id, failure);
+            assessment.AddLost(id, failure.DamagedObject);
+        });
         foreach (var point in points)
         {
             foreach (var key in await reach.OfAsync(point, cancellationToken))
-                affected[key].Add(point);
+            {
+                if (!affected.TryGetValue(key, out var hurt))
+                    affected.Add(key, hurt = []);
+                hurt.Add(point);
+            }
         }
 
-        return [.. _damage.OrderBy(entry => entry.Key, StringComparer.Ordinal).Select(
-            entry => new DamagedObject(entry.Key, entry.Value, affected[entry.Key]))];
+        return affected;
+    }
+
+    // I20: only what was read and is wrong, or is gone from a store that still answers.
+    private async Task<IReadOnlyList<string>> QuarantineAsync(
+        DamageAssessment assessment, VerifyFindings findings, CancellationToken cancellationToken)
+    {
+        var written = new List<string>();
+        foreach (var (pack, ids) in assessment.Damaged.OrderBy(entry => entry.Key, StringComparer.Ordinal))
+        {
+            IReadOnlySet<BlobId>? blobs = assessment.Whole.Contains(pack) ? null : ids;
+            var known = findings.Recorded.GetValueOrDefault(pack);
+            if (known?.Covers(blobs) == true || PackName.TryParse(pack) is null)
+                continue;
+            if (await _context.Store.HeadAsync(ObjectNames.Config, cancellationToken) is null)
+                throw new StoreException($"'{_context.Store.Description}' does not show its config any more.", isTransient: true);
+            await Quarantine.AddAsync(_context, pack, blobs, _damage[pack], known, cancellationToken);
+            written.Add(pack);
+        }
+
+        return written;
     }
 }

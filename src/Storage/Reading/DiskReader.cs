@@ -18,6 +18,7 @@ public sealed partial class DiskReader : IBlockSource
 
     internal DiskReader(RepositoryContext context, TreeRef tree)
     {
+        context.Keys.RequireData();
         (_context, _tree) = (context, tree);
         _blobs = new BlobReader(context);
         _trees = new TreeReader(_blobs);

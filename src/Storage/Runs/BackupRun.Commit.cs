@@ -33,6 +33,8 @@ public sealed partial class BackupRun
             if (!Nodes.IsEmpty)
                 throw new InvalidOperationException("A disk of this run was not finished before the commit.");
             await _nodePacks.FinishAsync();
+            foreach (var adopted in _index.Used)
+                await _segments.AddAsync(adopted.Pack, adopted.Chunks, _stop.Token);
             await _segments.FinishAsync(_stop.Token); // I3: packs are durable
             return Describe(draft);
         }
@@ -53,7 +55,8 @@ public sealed partial class BackupRun
         Host = draft.Host,
         Writer = _context.Writer.ToString(),
         Time = draft.Time,
-        Seq = _start.Seq,
+        Seq = draft.Seq ?? _start.Seq,
+        Copied = draft.Copied,
         Prev = _start.Previous,
         Consistency = draft.Consistency,
         Tags = draft.Tags,
@@ -63,7 +66,7 @@ public sealed partial class BackupRun
         NotProtected = draft.NotProtected,
         Warnings = draft.Warnings,
         Index = [.. _segments.Written],
-        NewBytes = _chunkPacks.TotalLength + _nodePacks.TotalLength + _segments.Length,
+        NewBytes = Interlocked.Read(ref _adoptedLength) + _chunkPacks.TotalLength + _nodePacks.TotalLength + _segments.Length,
     };
 
     private static PointDisk Describe(DraftDisk disk)

@@ -29,14 +29,16 @@ public sealed partial class BackupRun : IAsyncDisposable
     private readonly Heartbeat _heartbeat;
     private readonly CancellationTokenSource _stop = new();
     private readonly List<DiskWriter> _disks = [];
+    private readonly Lazy<Task<LostBlobs>> _lost;
     private Exception? _failure;
     private bool _ended;
     private bool _closed;
+    private long _adoptedLength;
 
     internal BackupRun(RepositoryContext context, BackupRunOptions options, RunStart start)
     {
         (_context, _options, _start) = (context, options, start);
-        _index = new RepositoryIndex(context, start.Listing);
+        _index = new RepositoryIndex(context, start.Listing, start.Machine);
         _blobs = new BlobReader(context);
         Trees = new TreeReader(_blobs);
         _known = new KnownBlobs(context, _index, _blobs);
@@ -46,6 +48,7 @@ public sealed partial class BackupRun : IAsyncDisposable
         _chunkPacks = new PackWriter(context, start.Id, isData: true, Counters, ChunksClosedAsync, Fail, _stop.Token);
         _pipeline = new ChunkPipeline(context, _known, _chunkPacks, options, Counters, Fail, _stop.Token);
         _heartbeat = new Heartbeat(context, start.Key);
+        _lost = new Lazy<Task<LostBlobs>>(() => LostBlobs.ReadAsync(_context, _start.Listing, _index, _stop.Token));
     }
 
     /// <summary>The run's identity, and its point's.</summary>
@@ -57,6 +60,8 @@ public sealed partial class BackupRun : IAsyncDisposable
     public RunCounters Counters { get; } = new();
 
     internal TreeReader Trees { get; }
+
+    internal WriterId Writer => _context.Writer;
 
     internal NodeWriter Nodes { get; }
 
@@ -102,7 +107,7 @@ public sealed partial class BackupRun : IAsyncDisposable
         var root = await StreamTree.RootAsync(_context.Keys, shape, content, cancellationToken);
         var same = _options.Bases.SelectMany(point => point.Files).Select(file => file.Tree)
             .FirstOrDefault(tree => tree.Root == root && tree.Shape == shape);
-        if (same is not null)
+        if (same is not null && (await FindHurtAsync(same)).IsEmpty)
             return new FileResult(name, null, same);
         var disk = OpenDisk(name, shape.Size, shape.ChunkLog2, null);
         content.Position = 0;
@@ -169,6 +174,16 @@ public sealed partial class BackupRun : IAsyncDisposable
         return true;
     }
 
+    /// <summary>What of a base's tree is lost and must be stored again.</summary>
+    internal Task<HurtTree> FindHurtAsync(TreeRef? origin) =>
+        origin is null || _start.Listing.Quarantined.Count == 0
+            ? Task.FromResult(HurtTree.None)
+            : Scheduler.Start(async () =>
+            {
+                var lost = await _lost.Value;
+                return lost.IsEmpty ? HurtTree.None : await HurtTree.FindAsync(origin, lost, _blobs, Nodes, _stop.Token);
+            });
+
     /// <summary>Keeps the first failure and stops everything that runs.</summary>
     internal void Fail(Exception failure)
     {
@@ -188,6 +203,20 @@ public sealed partial class BackupRun : IAsyncDisposable
         try
         {
             await step;
+        }
+        catch (Exception)
+        {
+            ThrowIfFailed();
+            throw;
+        }
+    }
+
+    /// <inheritdoc cref="GuardAsync(ValueTask)"/>
+    internal async ValueTask<T> GuardAsync<T>(Task<T> step)
+    {
+        try
+        {
+            return await step;
         }
         catch (Exception)
         {

@@ -95,7 +95,7 @@ internal sealed class ChunkPipeline : IAsyncDisposable
             id = _context.Keys.ChunkId(chunk.Span);
         }
 
-        if (job.HasOrigin && id == job.Inherited)
+        if (job.HasOrigin && !job.IsHurt && id == job.Inherited)
             return new ChunkOutcome(ChunkFate.Inherited, id, default, null, 0);
         Claim claim;
         using (_counters.Measure(RunStage.Lookup))

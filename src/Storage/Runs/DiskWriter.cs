@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Buffers;
 using System.Threading.Channels;
+using Tidemark.Blocks;
 
 namespace Tidemark.Storage;
 
@@ -37,6 +38,9 @@ public sealed record DiskResult
 
     public long StoredChunks { get; init; }
 
+    /// <summary>Of the stored chunks, those the base had lost.</summary>
+    public long HealedChunks { get; init; }
+
     internal TreeShape Shape { get; }
 
     internal BuiltTree Tree { get; }
@@ -57,6 +61,7 @@ public sealed class DiskWriter
     private readonly TreeShape _shape;
     private readonly TreeRef? _origin;
     private readonly Channel<Step> _steps = Channel.CreateBounded<Step>(QueuedSteps);
+    private readonly Task<HurtTree> _hurt;
     private readonly Task<BuiltTree> _building;
     private readonly List<(long From, long To)> _written = []; // in order, touching ones merged
     private LeafSpan _originLeaf;
@@ -69,15 +74,20 @@ public sealed class DiskWriter
     private long _zeroChunks;
     private long _knownChunks;
     private long _storedChunks;
+    private long _healedChunks;
 
     internal DiskWriter(BackupRun run, string name, TreeShape shape, TreeRef? origin)
     {
         (_run, _name, _shape, _origin) = (run, name, shape, origin);
+        _hurt = run.FindHurtAsync(origin);
         _building = run.Scheduler.Start(BuildAsync);
     }
 
     /// <summary>Bytes of a chunk, and the least length of the buffers given to <see cref="WriteAsync"/>.</summary>
     public int ChunkSize => _shape.ChunkSize;
+
+    /// <summary>Bytes of the disk.</summary>
+    public long Size => _shape.Size;
 
     /// <summary>Chunks of the disk; the last one may be partly beyond its end.</summary>
     public long ChunkCount => _shape.ChunkCount;
@@ -97,8 +107,9 @@ public sealed class DiskWriter
             CheckOrder(chunk, chunk + 1);
             ArgumentOutOfRangeException.ThrowIfLessThan(buffer.Memory.Length, ChunkSize, nameof(buffer));
             Advance(chunk, chunk + 1);
-            var inherited = await OriginIdAsync(chunk, cancellationToken);
-            var job = new ChunkJob(buffer, _shape.LengthOf(chunk), ChunkSize, inherited, !inherited.IsZero);
+            var hurt = await _hurt.OrCancelled(cancellationToken);
+            var inherited = hurt.IsUnreadable(chunk) ? default : await OriginIdAsync(chunk, cancellationToken);
+            var job = new ChunkJob(buffer, _shape.LengthOf(chunk), ChunkSize, inherited, !inherited.IsZero, hurt.IsHurt(chunk));
             await _run.GuardAsync(_steps.Writer.WriteAsync(new Step(chunk, chunk + 1, job), cancellationToken));
             owned = null;
             await _run.GuardAsync(_run.AddAsync(job, cancellationToken));
@@ -109,6 +120,16 @@ public sealed class DiskWriter
         }
     }
 
+    /// <summary>Puts a chunk that the repository has, by its id and place.</summary>
+    internal async ValueTask ReferAsync(long chunk, BlobId id, BlobLocation location, CancellationToken cancellationToken)
+    {
+        _run.ThrowIfFailed();
+        CheckOrder(chunk, chunk + 1);
+        Advance(chunk, chunk + 1);
+        var job = ChunkJob.Known(id, location);
+        await _run.GuardAsync(_steps.Writer.WriteAsync(new Step(chunk, chunk + 1, job), cancellationToken));
+    }
+
     /// <summary>Makes chunks [from, to) zero; costs nothing where the base has zero too.</summary>
     /// <exception cref="ArgumentException">The range is not after what was written, or outside the disk.</exception>
     public async ValueTask ZeroAsync(long from, long to, CancellationToken cancellationToken)
@@ -117,6 +138,17 @@ public sealed class DiskWriter
         CheckOrder(from, to);
         Advance(from, to);
         await _run.GuardAsync(_steps.Writer.WriteAsync(new Step(from, to, null), cancellationToken));
+    }
+
+    /// <summary>
+    /// Ranges of the disk, in bytes and in order, that must be written although they may be unchanged: the base lost them. Writing their
+    /// content heals every point that needs it (docs/format.md section 9).
+    /// </summary>
+    public async ValueTask<IReadOnlyList<ByteRange>> FindHurtAsync(CancellationToken cancellationToken)
+    {
+        var hurt = await _run.GuardAsync(_hurt.OrCancelled(cancellationToken));
+        return [.. hurt.Chunks.Where(range => range.From < ChunkCount).Select(range => ByteRange.FromBounds(
+            range.From << _shape.ChunkLog2, Math.Min(Math.Min(range.To, ChunkCount) << _shape.ChunkLog2, Size)))];
     }
 
     /// <summary>
@@ -140,6 +172,7 @@ public sealed class DiskWriter
     public async Task<DiskResult> FinishAsync(CancellationToken cancellationToken)
     {
         await WriteCutTailAsync(cancellationToken);
+        await CheckLostWrittenAsync(cancellationToken);
         _steps.Writer.TryComplete();
         BuiltTree tree;
         try
@@ -161,6 +194,7 @@ public sealed class DiskWriter
             ZeroChunks = _zeroChunks,
             KnownChunks = _knownChunks,
             StoredChunks = _storedChunks,
+            HealedChunks = _healedChunks,
         };
     }
 
@@ -169,6 +203,7 @@ public sealed class DiskWriter
     {
         _steps.Writer.TryComplete();
         await _building.Quietly();
+        await _hurt.Quietly();
     }
 
     private async ValueTask<(long Chunk, BlobId Id)> LastInheritedDataAsync(CancellationToken cancellationToken)
@@ -184,6 +219,19 @@ public sealed class DiskWriter
         }
 
         return (-1, default);
+    }
+
+    // I21: what is not written below a node that can't be read would come out as zero.
+    private async ValueTask CheckLostWrittenAsync(CancellationToken cancellationToken)
+    {
+        var hurt = await _run.GuardAsync(_hurt.OrCancelled(cancellationToken));
+        foreach (var (from, to) in hurt.Unreadable.Where(range => range.From < ChunkCount))
+        {
+            var end = Math.Min(to, Math.Min(ChunkCount, _origin!.Shape.ChunkCount));
+            if (!_written.Exists(written => written.From <= from && end <= written.To) && from < end)
+                throw new RepositoryDamagedException(
+                    _origin.Hint.Pack?.Key ?? ObjectNames.Index, $"a readable node above chunks {from} to {end} of disk '{_name}'", "none");
+        }
     }
 
     private void Advance(long from, long to)
@@ -243,7 +291,7 @@ public sealed class DiskWriter
         try
         {
             var stop = _run.Stopping;
-            var tree = new TreeBuilder(_shape, _origin, _run.Trees, _run.Nodes, _run.Keys);
+            var tree = new TreeBuilder(_shape, _origin, _run.Trees, _run.Nodes, _run.Keys, await _hurt.OrCancelled(stop));
             while (await _steps.Reader.WaitToReadAsync(stop))
             {
                 while (_steps.Reader.TryRead(out var step))
@@ -286,10 +334,11 @@ public sealed class DiskWriter
             default:
                 _storedChunks++;
                 _stored += outcome.StoredLength;
+                _healedChunks += job.IsHurt ? 1 : 0;
                 break;
         }
 
-        _changed += length;
+        _changed += outcome.Id == job.Inherited ? 0 : length;
         await tree.SetAsync(step.From, outcome.Id, outcome.Location, outcome.Blob, stop);
     }
 

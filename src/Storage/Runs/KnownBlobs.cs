@@ -31,8 +31,10 @@ internal sealed class KnownBlobs(RepositoryContext context, RepositoryIndex inde
                     return NewClaim(id);
             }
 
-            if (await MayReuseAsync(found.Value.Entry, found.Value.Pack, copy, chunkSize, cancellationToken))
-                return new Claim(false, new BlobLocation(found.Value.Pack.Name, found.Value.Entry.Offset, found.Value.Entry.Length), null);
+            if (!await MayReuseAsync(found.Value.Entry, found.Value.Pack, copy, chunkSize, cancellationToken))
+                continue;
+            index.Use(found.Value.Entry.Pack);
+            return new Claim(false, new BlobLocation(found.Value.Pack.Name, found.Value.Entry.Offset, found.Value.Entry.Length), null);
         }
     }
 
@@ -44,6 +46,7 @@ internal sealed class KnownBlobs(RepositoryContext context, RepositoryIndex inde
             if (_underway.TryGetValue(id, out var blob))
                 return new Claim(false, default, blob);
             if (index.IsLoaded && index.Find(in id, 0) is { } found && found.Pack.Name.Writer == context.Writer
+                && !index.IsHearsay(found.Entry.Pack)
                 && found.Entry.Kind == BlobKind.Node
                 && index.IsPresentAsync(found.Entry.Pack, CancellationToken.None) is { IsCompletedSuccessfully: true } present
                 && present.GetAwaiter().GetResult())
@@ -53,14 +56,30 @@ internal sealed class KnownBlobs(RepositoryContext context, RepositoryIndex inde
     }
 
     /// <summary>A pack is durable: what it holds is found in the index from now on.</summary>
-    public void Closed(OpenPack pack)
+    public void Closed(OpenPack pack) => Closed(new IndexedPack(pack.Name!, (uint)pack.Length), pack.Entries);
+
+    /// <summary>The same for a pack that was taken over.</summary>
+    public void Closed(IndexedPack pack, IReadOnlyList<PackEntry> entries)
     {
         lock (_gate)
         {
-            index.Add(new IndexedPack(pack.Name!, (uint)pack.Length), pack.Entries);
-            foreach (var entry in pack.Entries)
+            index.Add(pack, entries);
+            foreach (var entry in entries)
                 _underway.Remove(entry.Id);
         }
+    }
+
+    /// <summary>Where a chunk lies that may be reused, without claiming it; null when there is no such place.</summary>
+    public async ValueTask<BlobLocation?> FindAsync(BlobId id, int chunkSize, CancellationToken cancellationToken)
+    {
+        await index.EnsureLoadedAsync(cancellationToken);
+        for (var copy = 0; index.Find(in id, copy) is { } found; copy++)
+        {
+            if (await MayReuseAsync(found.Entry, found.Pack, copy, chunkSize, cancellationToken))
+                return new BlobLocation(found.Pack.Name, found.Entry.Offset, found.Entry.Length);
+        }
+
+        return null;
     }
 
     // Caller holds _gate.
@@ -76,7 +95,7 @@ internal sealed class KnownBlobs(RepositoryContext context, RepositoryIndex inde
     {
         if (entry.Kind != BlobKind.Chunk || !await index.IsPresentAsync(entry.Pack, cancellationToken))
             return false;
-        if (pack.Name.Writer == context.Writer || index.IsChecked(entry.Id, copy))
+        if ((pack.Name.Writer == context.Writer && !index.IsHearsay(entry.Pack)) || index.IsChecked(entry.Id, copy))
             return true;
         var buffer = ArrayPool<byte>.Shared.Rent(chunkSize);
         try

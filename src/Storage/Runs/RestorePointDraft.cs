@@ -27,6 +27,12 @@ public sealed record RestorePointDraft
     public IReadOnlyList<NotProtected> NotProtected { get; init; } = [];
 
     public IReadOnlyList<string> Warnings { get; init; } = [];
+
+    /// <summary>Of a copied point: where from.</summary>
+    internal CopiedFrom? Copied { get; init; }
+
+    /// <summary>Of a copied point: its order among the machine's points, as it was.</summary>
+    internal long? Seq { get; init; }
 }
 
 /// <summary>A disk to commit: its tree, and what else is known of it (name, size, tree and counts are taken from the result).</summary>

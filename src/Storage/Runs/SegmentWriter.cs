@@ -19,16 +19,19 @@ internal sealed class SegmentWriter(RepositoryContext context, RunId run) : IDis
     /// <summary>Bytes of the segments written.</summary>
     public long Length { get; private set; }
 
-    public async Task AddAsync(OpenPack pack, CancellationToken cancellationToken)
+    public Task AddAsync(OpenPack pack, CancellationToken cancellationToken) =>
+        AddAsync(new IndexedPack(pack.Name!, (uint)pack.Length), pack.Entries, cancellationToken);
+
+    public async Task AddAsync(IndexedPack pack, IReadOnlyList<PackEntry> entries, CancellationToken cancellationToken)
     {
         await _gate.EnterAsync(cancellationToken);
         try
         {
-            if (_entries.Count + pack.Entries.Count > StorageLimits.SegmentMaxEntries)
+            if (_entries.Count + entries.Count > StorageLimits.SegmentMaxEntries)
                 await WriteAsync(cancellationToken);
             var number = (uint)_packs.Count;
-            _packs.Add(new IndexedPack(pack.Name!, (uint)pack.Length));
-            foreach (var entry in pack.Entries)
+            _packs.Add(pack);
+            foreach (var entry in entries)
                 _entries.Add(
                     new IndexEntry(entry.Id, number, entry.Offset, entry.Length, entry.PlainLength, entry.Kind, entry.Compression));
         }

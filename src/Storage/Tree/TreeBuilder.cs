@@ -12,7 +12,14 @@ internal interface INodeSink
 /// Builds a tree from changes to another one (or to nothing), in increasing order of chunks; what is not mentioned is inherited by id.
 /// Holds one node per level. One caller at a time.
 /// </summary>
-internal sealed class TreeBuilder(TreeShape shape, TreeRef? origin, TreeReader? reader, INodeSink? sink, RepositoryKeys keys)
+/// <param name="shape">The disk.</param>
+/// <param name="origin">What is inherited from.</param>
+/// <param name="reader">Reads the origin's nodes.</param>
+/// <param name="sink">Takes new nodes.</param>
+/// <param name="keys">For ids.</param>
+/// <param name="hurt">Nodes of the origin that can't be read; the caller mentions every chunk below them (I21).</param>
+internal sealed class TreeBuilder(
+    TreeShape shape, TreeRef? origin, TreeReader? reader, INodeSink? sink, RepositoryKeys keys, HurtTree? hurt = null)
 {
     private readonly OpenNode?[] _path = new OpenNode?[shape.Depth];
     private readonly TreeNode?[] _grown = new TreeNode?[shape.Depth]; // levels above the origin's root: nodes with that root's path only
@@ -121,6 +128,12 @@ internal sealed class TreeBuilder(TreeShape shape, TreeRef? origin, TreeReader? 
         var level = origin.Depth - 1;
         for (; level > Top && !_origin.Id.IsZero; level--)
         {
+            if (IsLost(_origin.Id))
+            {
+                _origin = default; // all of the disk is below it, and written anew
+                return;
+            }
+
             var node = await reader!.NodeAsync(_origin.Id, _origin.Location, level, origin.ChunkLog2, cancellationToken);
             _origin = node.Has(0) ? (node.Id(0), node.Location(0)) : default;
         }
@@ -143,14 +156,16 @@ internal sealed class TreeBuilder(TreeShape shape, TreeRef? origin, TreeReader? 
         TreeNode? from = null;
         if (index == 0 && _grown[level] is { } grown)
             from = grown;
-        else if (!id.IsZero)
+        else if (!id.IsZero && !IsLost(id))
             from = await reader!.NodeAsync(id, location, level, shape.ChunkLog2, cancellationToken);
         _path[level] = new OpenNode(
-            from?.Copy() ?? new TreeNode(level, shape.ChunkLog2), from, index, index == 0 && _grown[level] is not null);
+            from?.Copy() ?? new TreeNode(level, shape.ChunkLog2), from, index, IsLost(id) || (index == 0 && _grown[level] is not null));
     }
 
     private static (BlobId Id, BlobLocation Location) OriginOf(OpenNode parent, int slot) =>
         parent.Origin is { } node && node.Has(slot) ? (node.Id(slot), node.Location(slot)) : default;
+
+    private bool IsLost(in BlobId id) => hurt is not null && hurt.IsLost(in id);
 
     private async ValueTask CloseAsync(int level, CancellationToken cancellationToken)
     {
@@ -169,7 +184,7 @@ internal sealed class TreeBuilder(TreeShape shape, TreeRef? origin, TreeReader? 
         }
 
         var id = open.Node.ComputeId(keys);
-        if (id == before.Id && !open.IsGrown)
+        if (id == before.Id && !open.MustStore)
             return; // inherited whole, wherever it lies
         var blob = sink is null ? null : await sink.AddAsync(open.Node, id, open.Children, cancellationToken);
         if (parent is null)
@@ -183,7 +198,8 @@ internal sealed class TreeBuilder(TreeShape shape, TreeRef? origin, TreeReader? 
         parent.Children[slot] = blob;
     }
 
-    private sealed record OpenNode(TreeNode Node, TreeNode? Origin, long Index, bool IsGrown)
+    // A node that must be stored is in no repository yet, or no longer: closing it unchanged is no reason to leave it out.
+    private sealed record OpenNode(TreeNode Node, TreeNode? Origin, long Index, bool MustStore)
     {
         public StoredBlob?[] Children { get; } = new StoredBlob?[TreeShape.FanOut];
     }

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.Buffers;
+
+namespace Tidemark.Storage;
+
+/// <summary>Opens blobs only to learn whether they are what an index says (I7). Chunks need the data key.</summary>
+internal static class BlobProbe
+{
+    /// <summary>Whether the blob of an entry opens and has its id; false also when the pack is gone or ends before.</summary>
+    /// <exception cref="StoreException">The store failed: nothing is known then.</exception>
+    public static async ValueTask<bool> OpensAsync(
+        RepositoryContext context, string pack, IndexEntry entry, CancellationToken cancellationToken)
+    {
+        var blob = ArrayPool<byte>.Shared.Rent((int)entry.Length);
+        try
+        {
+            var target = blob.AsMemory(0, (int)entry.Length);
+            return await context.Store.ReadAsync(pack, entry.Offset, target, cancellationToken) == target.Length
+                && Opens(context, entry, target.Span);
+        }
+        catch (ObjectMissingException)
+        {
+            return false;
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(blob);
+        }
+    }
+
+    /// <summary>Whether bytes are the blob of an entry.</summary>
+    public static bool Opens(RepositoryContext context, IndexEntry entry, ReadOnlySpan<byte> blob)
+    {
+        if (entry.PlainLength > StorageLimits.MaxBlob || entry.Kind is not (BlobKind.Chunk or BlobKind.Node))
+            return false;
+        var plain = ArrayPool<byte>.Shared.Rent((int)entry.PlainLength);
+        var scratch = ArrayPool<byte>.Shared.Rent(blob.Length);
+        try
+        {
+            var content = plain.AsSpan(0, (int)entry.PlainLength);
+            using var codec = context.Codecs.Rent();
+            if (BlobSealer.TryOpen(context.Keys, codec.Codec, entry.Kind, entry.Id, blob, scratch, content) != content.Length)
+                return false;
+            return entry.Kind == BlobKind.Chunk ? context.Keys.ChunkId(content) == entry.Id : IsNode(context, entry.Id, content);
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(scratch);
+            ArrayPool<byte>.Shared.Return(plain);
+        }
+    }
+
+    private static bool IsNode(RepositoryContext context, in BlobId id, ReadOnlySpan<byte> plain) =>
+        plain.Length > 2 && TreeNode.TryRead(plain, plain[1], plain[2], null, out var identity) is not null
+        && context.Keys.NodeId(plain[..identity]) == id;
+}
