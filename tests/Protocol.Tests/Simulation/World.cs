@@ -16,6 +16,8 @@ internal sealed class World
         TimeSpan.FromDays(8),
     ];
 
+    private static readonly HashSet<string> Telling = new(StringComparer.Ordinal) { "condemn", "wait", "verdict", "index" };
+
     private readonly List<StoreRequest> _pending = [];
     private readonly List<StoreRequest> _late = [];
     private readonly List<Actor> _actors = [];
@@ -191,17 +193,22 @@ internal sealed class World
             Kill(request);
         else if ((fate -= Faults.Crash) < Faults.Error)
             Fail(request);
-        else if ((fate - Faults.Error) < Faults.Pause * (Matters(request) ? 10 : 1))
+        else if ((fate - Faults.Error) < ChanceOfPause(request))
             Pause(request);
         else
             Succeed(request);
     }
 
-    // Who is slow is best slow just before what others look at.
-    private static bool Matters(StoreRequest request) => request.Kind == RequestKind.Create
-        && (request.Key.StartsWith("runs/", StringComparison.Ordinal) || request.Key.StartsWith("points/", StringComparison.Ordinal)
-            || request.Key.EndsWith("/condemn", StringComparison.Ordinal) || request.Key.EndsWith("/wait", StringComparison.Ordinal)
-            || request.Key.EndsWith("/verdict", StringComparison.Ordinal) || request.Key.EndsWith("/index", StringComparison.Ordinal));
+    // Who is slow is best slow just before what others look at; a collector most of all.
+    private double ChanceOfPause(StoreRequest request)
+    {
+        if (request.Kind != RequestKind.Create || Faults.Pause == 0)
+            return Faults.Pause;
+        if (Telling.Contains(request.Key[(request.Key.LastIndexOf('/') + 1)..]))
+            return 0.35;
+        var isSeen = request.Key.StartsWith("runs/", StringComparison.Ordinal) || request.Key.StartsWith("points/", StringComparison.Ordinal);
+        return isSeen ? Faults.Pause * 10 : Faults.Pause;
+    }
 
     private void Succeed(StoreRequest request)
     {
