@@ -38,7 +38,7 @@ internal static class RetirerWork
 
     private static async Task BringBackAsync(Actor actor, RestorePoint point)
     {
-        await actor.RestAsync(80);
+        await actor.RestAsync(800);
         var repository = await actor.OpenAsync();
         try
         {

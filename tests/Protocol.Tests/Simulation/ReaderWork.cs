@@ -41,7 +41,7 @@ internal sealed class ReaderWork(Actor actor)
         world.ReadersAtWork++;
         try
         {
-            await actor.RestAsync(200);
+            await actor.RestAsync(1500); // a long restore
             var wrong = await Restoring.FirstWrongChunkAsync(run.OpenDisk("vda"), truth.Content);
             if (wrong >= 0)
                 world.Truth.Violated($"Chunk {wrong} of point '{point.Id}' was restored wrong.");
