@@ -13,6 +13,8 @@ var rows = new Dictionary<string, Func<Bench, Task>>(StringComparer.Ordinal)
     ["restore"] = Restore.RunAsync,
     ["huge"] = Unchanged.HugeAsync,
     ["writers"] = Writers.RunAsync,
+    ["collect"] = Collect.RunAsync,
+    ["index"] = Tidemark.Bench.Rows.Index.RunAsync,
     ["requests"] = Bucket.RequestsAsync,
     ["bucket"] = Bucket.RunAsync,
 };
@@ -30,6 +32,9 @@ switch (args)
         return 0;
     case ["client-extents", var uri, var how]:
         await Extents.ClientAsync(uri, how == "allocation", stop.Token);
+        return 0;
+    case ["client-index", var folder, var keyFile]:
+        await Tidemark.Bench.Rows.Index.ClientAsync(folder, keyFile, stop.Token);
         return 0;
 }
 

@@ -17,6 +17,7 @@ root.Subcommands.Add(VerifyCommand.Create());
 root.Subcommands.Add(ForgetCommand.Create());
 root.Subcommands.Add(PruneCommand.Create());
 root.Subcommands.Add(GcCommand.Create());
+root.Subcommands.Add(StatsCommand.Create());
 root.Subcommands.Add(LabelCommands.Protect());
 root.Subcommands.Add(LabelCommands.Tag());
 root.Subcommands.Add(CopyCommand.Create());

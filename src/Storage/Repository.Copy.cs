@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 namespace Tidemark.Storage;
 
-/// <summary>A point to copy, and what it can be compared with: the last copied one of its machine, as it is there and as it is here.</summary>
+/// <summary>A point to copy, and what it can be compared with: the last copied one of its machine, as it is here (<c>Before</c>) and
+/// there (<c>Origin</c>).</summary>
 public sealed record CopyStep(RestorePoint Point, RestorePoint? Before, RestorePoint? Origin);
 
 /// <summary>What copying a point came to. Bytes.</summary>

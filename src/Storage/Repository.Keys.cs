@@ -31,7 +31,7 @@ public sealed partial class Repository
     /// <summary>Adds a slot: <paramref name="added"/> opens the repository too from now on. Returns its name.</summary>
     /// <exception cref="WrongKeyException"><paramref name="existing"/> opens no slot.</exception>
     /// <exception cref="KeyRoleException"><paramref name="existing"/> is no full key.</exception>
-    /// <exception cref="InvalidOperationException">The repository is not encrypted, or a recovery sheet was given as the new key.</exception>
+    /// <exception cref="InvalidOperationException">The repository is not encrypted, or the new key is a recovery sheet.</exception>
     public async Task<string> AddKeyAsync(Credentials existing, NewKey added, CancellationToken cancellationToken)
     {
         if (added.Credentials.Sheet is not null || added.Credentials == Credentials.None)

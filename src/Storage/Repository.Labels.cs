@@ -9,7 +9,8 @@ namespace Tidemark.Storage;
 /// <param name="Removed">Tags of the point itself that no longer count.</param>
 /// <param name="Protect">Not to be deleted.</param>
 /// <param name="Until">How long; null for ever.</param>
-public sealed record PointLabel(IReadOnlyDictionary<string, string> Tags, IReadOnlyList<string> Removed, bool Protect, DateTimeOffset? Until)
+public sealed record PointLabel(
+    IReadOnlyDictionary<string, string> Tags, IReadOnlyList<string> Removed, bool Protect, DateTimeOffset? Until)
 {
     public static PointLabel None { get; } = new(new Dictionary<string, string>(StringComparer.Ordinal), [], false, null);
 
@@ -22,7 +23,8 @@ public sealed record PointLabel(IReadOnlyDictionary<string, string> Tags, IReadO
         var tags = Tags.Where(pair => pair.Key != tag).ToDictionary(pair => pair.Key, pair => pair.Value, StringComparer.Ordinal);
         if (value is not null)
             tags[tag] = value;
-        string[] removed = value is null ? [.. Removed.Append(tag).Distinct(StringComparer.Ordinal)] : [.. Removed.Where(name => name != tag)];
+        var others = Removed.Where(name => name != tag);
+        string[] removed = value is null ? [.. others, tag] : [.. others];
         return this with { Tags = tags, Removed = removed };
     }
 
@@ -58,7 +60,8 @@ public sealed partial class Repository
                 return next;
         }
 
-        throw new StoreException($"The label of restore point '{run.ShortId}' was changed {LabelTries} times meanwhile.", isTransient: true);
+        throw new StoreException(
+            $"The label of restore point '{run.ShortId}' was changed {LabelTries} times meanwhile.", isTransient: true);
     }
 
     /// <summary>The greatest number of a label by "vmid/rid".</summary>

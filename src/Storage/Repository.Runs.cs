@@ -37,7 +37,8 @@ public sealed partial class Repository
             if (rules.CheckBases)
                 await CheckBasesAsync(options, cancellationToken);
             var listing = await IndexListing.ReadAsync(_context, forWriting: true, rules, cancellationToken);
-            if (rules.CheckBases && rules.GoneStaysGone && options.Bases.FirstOrDefault(point => listing.Roster.IsGone(point.Id)) is { } gone)
+            var gone = options.Bases.FirstOrDefault(point => listing.Roster.IsGone(point.Id));
+            if (rules.CheckBases && rules.GoneStaysGone && gone is not null)
                 throw Unusable(gone);
             var newest = await NewestAsync(machine, cancellationToken);
             if (!rules.RegisterFirst)

@@ -21,7 +21,14 @@ public sealed partial class Repository
             _context.Keys.RequireData();
         using var afresh = new Repository(_context.Fresh());
         var points = await afresh.ListPointsAsync(null, cancellationToken);
-        points = points with { Damaged = [.. points.Damaged, .. afresh.FindReplaced(points.Points)] };
+        points = points with
+        {
+            Damaged =
+            [
+                .. points.Damaged, .. afresh.FindReplaced(points.Points),
+                .. await RosterCheck.ProblemsAsync(afresh, cancellationToken),
+            ],
+        };
         if (options.Only is { } only)
             points = new PointListing([.. points.Points.Where(point => only.Contains(point.Id))], []);
         using var run = new VerifyRun(_context, progress);

@@ -29,7 +29,8 @@ internal sealed record RepositoryContext(
     };
 
     /// <summary>The roster of an epoch, if it is the one read last; rosters never change.</summary>
-    public Roster? FindRoster(int epoch) => Volatile.Read(ref _roster) is { } known && known.Epoch == epoch ? known.Roster : null;
+    public Roster? FindRoster(int epoch) =>
+        Volatile.Read(ref _roster) is { } known && known.Epoch == epoch ? known.Roster : null;
 
     public void KeepRoster(int epoch, Roster roster) => Volatile.Write(ref _roster, new KnownRoster(epoch, roster));
 

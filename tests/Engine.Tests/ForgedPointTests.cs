@@ -44,7 +44,7 @@ public sealed class ForgedPointTests(LabFixture fixture)
         var truth = await EngineLab.TruthAsync(machine);
         var first = await lab.BackUpAsync(machine);
         var folder = lab.PathOf("second");
-        await RepositorySession.InitAsync(folder, null, EngineLab.Token);
+        await RepositorySession.InitAsync(folder, null, false, EngineLab.Token);
         await using var second = await RepositorySession.OpenAsync(folder, new RepositoryAccess(null, null), EngineLab.Token);
         var summary = await Copy.CopyRun.RunAsync(lab.Repository, second, [], _ => { }, EngineLab.Token);
         var copy = Assert.Single(summary.Copied);

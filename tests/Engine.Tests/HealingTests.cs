@@ -45,7 +45,8 @@ public sealed class HealingTests(LabFixture fixture)
         var now = await EngineLab.TruthAsync(machine);
         var third = await lab.BackUpAsync(machine);
         Assert.All(third.Disks, disk => Assert.Equal("incremental", disk.Mode));
-        Assert.Contains(third.Disks, disk => kind == "m" || disk.Reason.Contains("read again that the repository had lost", StringComparison.Ordinal));
+        Assert.Contains(third.Disks, disk => kind == "m"
+            || disk.Reason.Contains("read again that the repository had lost", StringComparison.Ordinal));
         Assert.Equal(first.Disks[1].Root, third.Disks[1].Root);
         foreach (var level in Enum.GetValues<VerifyLevel>())
         {

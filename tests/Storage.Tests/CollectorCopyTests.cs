@@ -18,6 +18,33 @@ public sealed class CollectorCopyTests
         await lab.AssertAllHoldAsync();
     }
 
+    /// <summary>A maintenance key can't tell whether another writer's chunk is right, so it keeps both; nodes it can.</summary>
+    [Fact]
+    public async Task CopiesOfTwoWriters_StayForWhoCanNotLook()
+    {
+        var full = Credentials.FromKeyFile(KeyFile.Generate());
+        var maintenance = Credentials.FromKeyFile(KeyFile.Generate());
+        var store = new MemoryStore();
+        using var made = await Repository.InitAsync(
+            store, new InitOptions { Credentials = full }, Fixture.OptionsOf(1), Fixture.Token);
+        await made.AddKeyAsync(full, new NewKey { Credentials = maintenance, Role = KeyRole.Maintenance }, Fixture.Token);
+        using var other = await Repository.OpenAsync(store, full, Fixture.OptionsOf(2), Fixture.Token);
+        var content = new byte[14 << 16];
+        new Random(3).NextBytes(content);
+        await using var left = await made.BeginRunAsync(new MachineId("a"), OptionsOf(1), Fixture.Token);
+        await using var right = await other.BeginRunAsync(new MachineId("b"), OptionsOf(2), Fixture.Token);
+        await left.CommitAsync(Fixture.DraftOf(await Fixture.WriteAsync(left, "vda", content)), Fixture.Token);
+        await right.CommitAsync(Fixture.DraftOf(await Fixture.WriteAsync(right, "vda", content)), Fixture.Token);
+        using var collector = await Repository.OpenAsync(store, maintenance, Fixture.OptionsOf(3), Fixture.Token);
+        await collector.CollectAsync(new CollectOptions { MaxDeletePercent = 100 }, null, Fixture.Token);
+        string[] packs = [.. store.Objects.Keys.Where(key => key.StartsWith("packs/", StringComparison.Ordinal))];
+        Assert.Equal(2, packs.Count(key => key.Contains("/d-", StringComparison.Ordinal)));
+        Assert.Single(packs, key => key.Contains("/m-", StringComparison.Ordinal));
+        using var fresh = await Repository.OpenAsync(store, full, Fixture.OptionsOf(1), Fixture.Token);
+        foreach (var point in (await fresh.ListPointsAsync(null, Fixture.Token)).Points)
+            await Fixture.AssertHoldsAsync(fresh, point.Disk("vda"), content);
+    }
+
     /// <summary>The forger's run is the older one, so that its copies are the ones that would stay.</summary>
     [Theory]
     [InlineData(true)]

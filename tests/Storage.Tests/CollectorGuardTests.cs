@@ -32,11 +32,13 @@ public sealed class CollectorGuardTests
         var key = ObjectNames.Point(point.MachineId, point.Id);
         lab.Store.Objects.TryRemove(key, out var content);
         if (what != "missing")
-            lab.Store.Objects[key] = what == "empty" ? [] : lab.Repository.Context.Close(key, [.. lab.Repository.Context.Open(key, content!), 32]);
+            lab.Store.Objects[key] = what == "empty" ? [] : Altered(lab, key, content!);
         var packs = lab.PackBytes;
         var failure = await Assert.ThrowsAsync<RepositoryDamagedException>(() => lab.CollectAsync());
         Assert.Equal(key, failure.DamagedObject);
         Assert.Equal(packs, lab.PackBytes);
+        var verified = await lab.Repository.VerifyAsync(VerifyLevel.Quick, null, null, Fixture.Token);
+        Assert.Equal(key, Assert.Single(verified.Damaged).Key);
         lab.Store.Objects[key] = content!;
         await lab.CollectAsync();
         await lab.AssertAllHoldAsync();
@@ -186,6 +188,9 @@ public sealed class CollectorGuardTests
         await lab.Repository.LabelAsync(point.MachineId, point.Id, label => label with { Protect = false }, Fixture.Token);
         Assert.Equal(1, (await lab.CollectAsync()).Expired);
     }
+
+    private static byte[] Altered(CollectorLab lab, string key, byte[] content) =>
+        lab.Repository.Context.Close(key, [.. lab.Repository.Context.Open(key, content), (byte)' ']);
 
     private sealed class SetClock : TimeProvider
     {

@@ -44,7 +44,7 @@ public sealed class CollectorTests
         await lab.CollectAsync();
         string[] left = [.. lab.Store.Objects.Keys.Where(key => !key.StartsWith("gc/", StringComparison.Ordinal)
             && !key.StartsWith("points/b/", StringComparison.Ordinal)).Order(StringComparer.Ordinal)];
-        Assert.Equal(4, left.Count(key => key.StartsWith("packs/", StringComparison.Ordinal))); // of each, one of chunks, one of nodes
+        Assert.Equal(4, left.Count(key => key.StartsWith("packs/", StringComparison.Ordinal))); // chunks and nodes of each
         Assert.Single(left, key => key.StartsWith("index/", StringComparison.Ordinal));
         Assert.All(left.Where(key => key.StartsWith("runs/", StringComparison.Ordinal)), key => Assert.Contains("/_gc/", key));
     }
@@ -144,7 +144,8 @@ public sealed class CollectorTests
         var first = await lab.BackUpAsync("a", 800_000, seed: 1);
         var second = await lab.BackUpAsync("a", 800_000, seed: 2);
         await lab.Repository.RetireAsync(first.MachineId, first.Id, null, Fixture.Token);
-        await using var run = await lab.Repository.BeginRunAsync(second.MachineId, new BackupRunOptions { Bases = [second] }, Fixture.Token);
+        var options = new BackupRunOptions { Bases = [second] };
+        await using var run = await lab.Repository.BeginRunAsync(second.MachineId, options, Fixture.Token);
         var disk = await Fixture.WriteAsync(run, "vda", lab.ContentOf(second), second.Disk("vda").Tree, []);
         lab.Store.Now += TimeSpan.FromHours(25);
         var result = await lab.CollectAsync();

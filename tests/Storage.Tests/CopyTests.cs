@@ -32,9 +32,9 @@ public sealed class CopyTests
             Assert.Null(copy.Disk("vda").Identity);
             Assert.Equal(kind == "twin", copy.Disk("vda").Root == point.Disk("vda").Root);
             await Fixture.AssertHoldsAsync(target, copy.Disk("vda"), content);
-            Assert.Equal(
-                point.Files.Count > 0 ? "nvram" : null,
-                copy.Files.Count > 0 ? System.Text.Encoding.ASCII.GetString(await target.ReadFileAsync(copy.Files[0], Fixture.Token)) : null);
+            Assert.Equal(point.Files.Count, copy.Files.Count);
+            foreach (var file in copy.Files)
+                Assert.Equal("nvram"u8.ToArray(), await target.ReadFileAsync(file, Fixture.Token));
         }
 
         foreach (var level in Enum.GetValues<VerifyLevel>())

@@ -130,7 +130,8 @@ public sealed class HostileTests
         foreach (var key in new[]
         {
             ObjectNames.Point(Hostile, RunId.New()), ObjectNames.Point(Fixture.Machine, RunId.New()), "points/x/y/z", "points/../x",
-            ObjectNames.Segment(first.Id, 7), $"index/{RunId.New()}-0", "index/junk", "packs/junk", $"packs/0000000000000001/{first.Id}/d-00",
+            ObjectNames.Segment(first.Id, 7), $"index/{RunId.New()}-0", "index/junk", "packs/junk",
+            $"packs/0000000000000001/{first.Id}/d-00",
             "runs/junk", "bad/junk", "bad/", "scrub/209901/junk", "scrub/junk", "keys/0123456789abcdef", "keys/junk", "labels/junk",
         })
             store.Objects[key] = junk;

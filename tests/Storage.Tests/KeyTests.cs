@@ -149,8 +149,9 @@ public sealed class KeyTests
     {
         var store = new MemoryStore();
         using var made = await InitAsync(store, Full);
-        await made.AddKeyAsync(Full, new NewKey { Credentials = Maintenance, Role = KeyRole.Maintenance, Iterations = 1000 }, Fixture.Token);
-        await made.AddKeyAsync(Full, new NewKey { Credentials = Maintenance, Iterations = 1000 }, Fixture.Token);
+        var slot = new NewKey { Credentials = Maintenance, Role = KeyRole.Maintenance, Iterations = 1000 };
+        await made.AddKeyAsync(Full, slot, Fixture.Token);
+        await made.AddKeyAsync(Full, slot with { Role = KeyRole.Full }, Fixture.Token);
         using var repository = await OpenAsync(store, Maintenance);
         Assert.Equal(KeyRole.Full, repository.Role);
     }

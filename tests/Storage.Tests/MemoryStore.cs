@@ -42,12 +42,10 @@ internal sealed class MemoryStore : IObjectStore
         cancellationToken.ThrowIfCancellationRequested();
         var number = Interlocked.Increment(ref _operations);
         BeforeWrite?.Invoke(number, key);
-        if (!_objects.ContainsKey(key))
-            _times[key] = Now; // before the object can be seen
+        _times.TryAdd(key, Now); // whoever sees the object sees its time
         var created = _objects.TryAdd(key, content.ToArray());
         if (created)
             Created.Enqueue(key);
-
         AfterWrite?.Invoke(number, key);
         return ValueTask.FromResult(created);
     }
@@ -88,6 +86,7 @@ internal sealed class MemoryStore : IObjectStore
         var number = Interlocked.Increment(ref _operations);
         BeforeWrite?.Invoke(number, key);
         _objects.TryRemove(key, out _);
+        _times.TryRemove(key, out _);
         AfterWrite?.Invoke(number, key);
         return ValueTask.CompletedTask;
     }

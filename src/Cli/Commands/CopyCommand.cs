@@ -30,7 +30,7 @@ internal static class CopyCommand
     {
         var command = new Command("copy", "Bring restore points to a second repository; a second call goes on where one ended")
         {
-            Points, To, ToPasswordFile, ToKeyFile,
+            Points, To, ToPasswordFile, ToKeyFile, GlobalOptions.Limit,
         };
         command.SetAction(RunAsync);
         return command;
@@ -44,7 +44,8 @@ internal static class CopyCommand
             ? result.Access(settings)
             : new RepositoryAccess(password is null ? null : GlobalOptions.ReadPassword(password), keyFile);
         await using var source = await result.OpenRepositoryAsync(settings, cancellationToken);
-        await using var target = await RepositorySession.OpenAsync(result.GetValue(To)!, access, cancellationToken);
+        await using var target = await RepositorySession.OpenAsync(
+            result.GetValue(To)!, access, result.StoreChoices(), cancellationToken);
         var names = result.GetValue(Points)!;
         IReadOnlyList<PointInfo> chosen = [];
         if (names.Length > 0)

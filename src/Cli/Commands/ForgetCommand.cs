@@ -52,7 +52,9 @@ internal static class ForgetCommand
     {
         if (done.BroughtBack is { } back)
             return $"Brought back as {back.Machine}@{back.Id}.";
-        var what = done.Disks.Count > 0 ? $"{string.Join(", ", done.Disks)} of {string.Join(", ", done.Forgotten)}" : string.Join(", ", done.Forgotten);
-        return $"Deleted {what}.\n`tidemark forget --undo POINT` brings a restore point back for a day; then `tidemark gc` gives back its space.";
+        var points = string.Join(", ", done.Forgotten);
+        var what = done.Disks.Count > 0 ? $"{string.Join(", ", done.Disks)} of {points}" : points;
+        return $"Deleted {what}.\n`tidemark forget --undo POINT` brings a restore point back for a day; "
+            + "then `tidemark gc` gives back its space.";
     }
 }

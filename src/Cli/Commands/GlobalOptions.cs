@@ -113,8 +113,11 @@ internal static class GlobalOptions
         RepositorySession.OpenAsync(
             result.RepositoryUrl(settings),
             result.Access(settings),
-            new StoreChoices { BytesPerSecond = ReadRate(result.GetValue(Limit)) },
+            result.StoreChoices(),
             cancellationToken);
+
+    /// <summary>How stores are to be used.</summary>
+    public static StoreChoices StoreChoices(this ParseResult result) => new() { BytesPerSecond = ReadRate(result.GetValue(Limit)) };
 
     /// <summary>The restore points that can be read; the others are named on standard error: they are not absent.</summary>
     public static async Task<IReadOnlyList<PointInfo>> ReadablePointsAsync(

@@ -70,7 +70,9 @@ internal static class KeyCommand
         var added = new NewKeyRequest(access, role == "maintenance", result.GetValue(Label)!);
         var slot = await repository.AddKeyAsync(result.Access(settings), added, cancellationToken);
         result.Output().Result(
-            new KeyAddedDocument(slot, role, keyFile), CliJson.Default.KeyAddedDocument, made => $"Key slot {made.Slot}, role {made.Role}.");
+            new KeyAddedDocument(slot, role, keyFile),
+            CliJson.Default.KeyAddedDocument,
+            made => $"Key slot {made.Slot}, role {made.Role}.");
         return ExitCode.Done;
     }
 

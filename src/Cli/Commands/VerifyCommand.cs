@@ -94,7 +94,7 @@ internal static class VerifyCommand
         foreach (var item in verified.Unread)
             text.Append($"\n  {item.Object} could not be read: {item.Problem}");
         if (verified.Quarantined.Count > 0)
-            text.Append($"\nQuarantined: {verified.Quarantined.Count} packs. Back up the machines again: what their disks still have heals.");
+            text.Append($"\nQuarantined: {verified.Quarantined.Count} packs. ").Append("Back up the machines again: what their disks still have heals.");
         if (verified.Healed.Count > 0)
             text.Append($"\nHealed: {verified.Healed.Count} packs that were damaged hurt nothing any more.");
         return text.ToString();

@@ -68,6 +68,7 @@ internal sealed record KeyExportDocument(string? Sheet, string? File);
 [JsonSerializable(typeof(PruneResult))]
 [JsonSerializable(typeof(CollectInfo))]
 [JsonSerializable(typeof(LabelInfo))]
+[JsonSerializable(typeof(StatsInfo))]
 [JsonSerializable(typeof(CopySummary))]
 [JsonSerializable(typeof(KeysDocument))]
 [JsonSerializable(typeof(KeyAddedDocument))]

@@ -20,7 +20,8 @@ internal static class Durations
             'w' => 7,
             _ => 0,
         };
-        return days > 0 && int.TryParse(text[..^1], NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number * days <= MaxDays
+        return days > 0 && int.TryParse(text[..^1], NumberStyles.None, CultureInfo.InvariantCulture, out var number)
+            && number * days <= MaxDays
             ? TimeSpan.FromDays(number * days)
             : throw EngineException.Usage($"{option} '{text}' is not a number followed by m, h, d or w.");
     }

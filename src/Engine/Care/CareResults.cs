@@ -37,3 +37,15 @@ public sealed record CareProgress(string Stage, long Done, long Total);
 
 /// <summary>Protection and tags of a point after a change.</summary>
 public sealed record LabelInfo(string Id, IReadOnlyDictionary<string, string> Tags, bool Protected, DateTimeOffset? Until);
+
+/// <summary>Points counted together by <c>stats</c>; a machine, or one point.</summary>
+public sealed record StatsGroup(string Name, IReadOnlyList<string> Points);
+
+/// <summary>What a group takes: its disks' sizes, and the stored bytes that deleting it would give back.</summary>
+public sealed record GroupStats(string Name, int Points, long LogicalBytes, long UniqueBytes);
+
+/// <summary>What <c>stats</c> found, in bytes. Dedup is what the points hold / each chunk once; compression is that / as it is
+/// stored.</summary>
+public sealed record StatsInfo(
+    int Points, long LogicalBytes, long ReferencedBytes, long DataBytes, long LiveBytes, long DeletedBytes, long StoredBytes,
+    double Dedup, double Compression, IReadOnlyList<GroupStats> Groups);

@@ -99,6 +99,27 @@ public sealed class RepositoryCare(RepositorySession session, TimeProvider clock
                 done.Packs.Select(pack => new DeletedPack(pack.Key, pack.Why, pack.Bytes)).ToList());
         });
 
+    /// <summary>Counts what points take, together and alone.</summary>
+    public Task<StatsInfo> StatsAsync(
+        IReadOnlyList<StatsGroup> groups, IProgress<CareProgress>? progress, CancellationToken cancellationToken) =>
+        GuardedAsync(() => UsageAsync(groups, progress, cancellationToken));
+
+    private async Task<StatsInfo> UsageAsync(
+        IReadOnlyList<StatsGroup> groups, IProgress<CareProgress>? progress, CancellationToken cancellationToken)
+    {
+        var all = (await Repository.ListPointsAsync(null, cancellationToken)).Points;
+        var wanted = groups.Select(group => new UsageGroup(
+            group.Name,
+            all.Where(point => group.Points.Contains(point.ShortId, StringComparer.Ordinal)).Select(point => point.Id).ToHashSet()));
+        var usage = await Repository.UsageAsync(wanted.ToList(), progress is null ? null : new Relay(progress), cancellationToken);
+        return new StatsInfo(
+            usage.Points, usage.LogicalBytes, usage.ReferencedBytes, usage.DataBytes, usage.LiveBytes, usage.DeletedBytes,
+            usage.StoredBytes,
+            usage.DataBytes == 0 ? 1 : (double)usage.ReferencedBytes / usage.DataBytes,
+            usage.LiveBytes == 0 ? 1 : (double)usage.DataBytes / usage.LiveBytes,
+            usage.Groups.Select(group => new GroupStats(group.Name, group.Points, group.LogicalBytes, group.UniqueBytes)).ToList());
+    }
+
     /// <summary>Keeps a point from being deleted, until a time or for ever; or no longer.</summary>
     public Task<LabelInfo> ProtectAsync(PointInfo point, bool on, DateTimeOffset? until, CancellationToken cancellationToken) =>
         LabelAsync(point, label => label with { Protect = on, Until = on ? until : null }, cancellationToken);

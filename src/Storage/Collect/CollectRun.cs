@@ -102,7 +102,11 @@ internal sealed class CollectRun : IAsyncDisposable
 
                 _result = _result with { Epoch = epochs.Current };
                 if (!await FinishAsync(epochs, cancellationToken))
+                {
+                    _result = _result with { KeptBytes = await SizeOfPacksAsync(cancellationToken) };
                     return;
+                }
+
                 _result = _result with { EpochsFinished = _result.EpochsFinished + 1 };
                 Forget();
             }
@@ -118,6 +122,14 @@ internal sealed class CollectRun : IAsyncDisposable
                 Forget();
             }
         }
+    }
+
+    private async Task<long> SizeOfPacksAsync(CancellationToken cancellationToken)
+    {
+        long bytes = 0;
+        await foreach (var info in _context.Store.ListAsync(ObjectNames.Packs, cancellationToken))
+            bytes += info.Size;
+        return bytes;
     }
 
     private void Forget()
@@ -169,7 +181,7 @@ internal sealed class CollectRun : IAsyncDisposable
         await new EpochRecords(_context, epoch).PutAsync(EpochListing.Probe, document, FormatJson.Default.ProbeDocument, cancellationToken);
         if (text.Length > 0)
             throw new CollectionRefusedException(
-                $"'{_context.Store.Description}' does not create objects atomically, so backups can go there and nothing can be collected: {text}");
+                $"'{_context.Store.Description}' does not create atomically: backups can go there, but nothing is collected. {text}");
     }
 
     /// <summary>Brings an open epoch to its end; false when it waits for runs.</summary>

@@ -52,6 +52,9 @@ internal sealed class CollectorIndex(RepositoryContext context) : IDisposable
 
     public uint NumberOf(PackName name) => _numbers[name];
 
+    /// <summary>Makes room for about so many entries in all: growing later would need the old table and the new at once.</summary>
+    public void Expect(long entries) => _table.Reserve(Math.Max(0, entries - _table.Count));
+
     /// <summary>Loads a segment once; its entries count beside those there are.</summary>
     /// <param name="segment">Its key, and its sha256 when a point names it.</param>
     /// <param name="origin">The run whose point names it; null for a folded one, whose entries were checked before.</param>

@@ -77,6 +77,21 @@ internal sealed class CollectorView : IDisposable
     /// <summary>Runs that may still commit, and those whose packs may still be named: everything but what has ended.</summary>
     public IReadOnlySet<RunId> LiveRuns() => Runs.Where(run => !Points.HasEnded(run)).Select(run => run.Id).ToHashSet();
 
+    /// <summary>Stored bytes of everything marked, each blob once.</summary>
+    public long LiveBytes()
+    {
+        long bytes = 0;
+        for (long slot = 0; slot < Index.Table.Capacity; slot++)
+        {
+            if (!Index.Table.IsUsed(slot) || (Index.Table.Marks(slot) & LiveMark.Live) == 0)
+                continue;
+            var entry = Index.Table.Get(slot);
+            bytes += Index.Table.Find(entry.Id, 0) == slot ? entry.Length : 0;
+        }
+
+        return bytes;
+    }
+
     public void Dispose()
     {
         _mark.Dispose();
@@ -107,6 +122,11 @@ internal sealed class CollectorView : IDisposable
         foreach (var point in Points.Points.Where(point => point.Document is not null))
             segments.AddRange(point.Document!.Index.Where(segment => !superseded.Contains(segment.Key)).Select(
                 segment => new CountingSegment(segment, point.Run)));
+        var listed = new Dictionary<string, long>(StringComparer.Ordinal);
+        await foreach (var info in _context.Store.ListAsync(ObjectNames.Index, cancellationToken))
+            listed[info.Key] = info.Size;
+        SegmentKeys = [.. listed.Keys];
+        Index.Expect(segments.Sum(segment => listed.GetValueOrDefault(segment.Reference.Key)) / IndexListing.BytesPerEntry);
         foreach (var (number, segment) in segments.Index())
         {
             await Index.LoadAsync(segment.Reference, segment.Origin, cancellationToken);
@@ -114,10 +134,6 @@ internal sealed class CollectorView : IDisposable
         }
 
         Segments = segments;
-        var keys = new List<string>();
-        await foreach (var info in _context.Store.ListAsync(ObjectNames.Index, cancellationToken))
-            keys.Add(info.Key);
-        SegmentKeys = keys;
         Index.SetPresent(Packs, Quarantine.Select(group => group.Key).ToHashSet(StringComparer.Ordinal));
     }
 
@@ -151,13 +167,9 @@ internal sealed class CollectorView : IDisposable
             var suffix = $"{expected.Machine}/{expected.Run}";
             if (Points.Retired.ContainsKey(suffix))
                 continue;
-            var key = ObjectNames.Points + suffix;
-            if (!seen.TryGetValue(suffix, out var point))
-                throw new RepositoryDamagedException(key, "a restore point that was there at the last collection", "none");
-            if (point.Info.Size != expected.Size || point.Hash != expected.Sha256)
-                throw new RepositoryDamagedException(
-                    key, $"the {expected.Size} bytes with SHA-256 '{expected.Sha256}' of the last collection",
-                    $"{point.Info.Size} bytes with '{point.Hash}'");
+            var point = seen.GetValueOrDefault(suffix);
+            if (RosterCheck.Compare(expected, point?.Info.Size, point?.Hash ?? "") is { } problem)
+                throw problem;
         }
     }
 }

@@ -109,8 +109,8 @@ internal sealed class CopyJudge(RepositoryContext context, CollectorIndex index,
         var location = new BlobLocation(index.Packs[(int)entry.Pack].Name, entry.Offset, entry.Length);
         if (entry.Kind == BlobKind.Node)
             return await _blobs.IsNodeAsync(entry.Id, location, cancellationToken);
-        if (!StorageLimits.IsChunkSize(entry.PlainLength))
-            return false;
+        if (!StorageLimits.IsChunkSize(entry.PlainLength) || !context.Keys.ReadsData)
+            return false; // whoever can't look keeps both
         var chunk = ArrayPool<byte>.Shared.Rent((int)entry.PlainLength);
         try
         {

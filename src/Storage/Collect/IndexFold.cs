@@ -77,7 +77,8 @@ internal sealed class IndexFold(RepositoryContext context, int epoch, IReadOnlyS
     {
         for (var at = 0; at < entries.Count;)
         {
-            if (_entries.Count > 0 && _entries.Count + Math.Min(entries.Count, StorageLimits.PackMaxBlobs) > StorageLimits.SegmentMaxEntries)
+            var together = Math.Min(entries.Count, StorageLimits.PackMaxBlobs);
+            if (_entries.Count > 0 && _entries.Count + together > StorageLimits.SegmentMaxEntries)
                 await WriteAsync(cancellationToken);
             var number = (uint)_packs.Count;
             _packs.Add(pack);

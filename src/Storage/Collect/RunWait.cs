@@ -32,7 +32,8 @@ internal sealed class RunWait(RepositoryContext context, TimeSpan silence, DateT
         var revoked = 0;
         if (keys.Count == 0)
             return (left, revoked);
-        var runs = (await RunListing.ReadAsync(context.Store, null, cancellationToken)).ToDictionary(run => run.Key, StringComparer.Ordinal);
+        var listed = await RunListing.ReadAsync(context.Store, null, cancellationToken);
+        var runs = listed.ToDictionary(run => run.Key, StringComparer.Ordinal);
         foreach (var key in keys)
         {
             if (!runs.TryGetValue(key, out var run) || await HasEndedAsync(key, run.Machine, run.Id, cancellationToken))

@@ -6,7 +6,8 @@ namespace Tidemark.Storage;
 /// packs and segments; nobody looks at those unless the verdict is the one that counts.
 /// </summary>
 internal sealed class VerdictDraft(
-    RepositoryContext context, CollectorView view, EpochListing epochs, RunId run, CollectOptions options, IProgress<CollectProgress>? progress)
+    RepositoryContext context, CollectorView view, EpochListing epochs, RunId run, CollectOptions options,
+    IProgress<CollectProgress>? progress)
 {
     private const int ManyEndedRuns = 64;
     private readonly HashSet<RunId> _committed = [.. view.Points.Points.Select(point => point.Run)];

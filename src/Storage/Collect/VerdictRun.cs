@@ -9,6 +9,9 @@ internal sealed class VerdictRun(
     RepositoryContext context, int epoch, VerdictDocument verdict, CollectorRules rules, IProgress<CollectProgress>? progress)
 {
     private const int DeletesAtOnce = 16;
+    private static readonly string[] Swept =
+        [EpochListing.IndexName, EpochListing.RosterName, EpochListing.Wait, EpochListing.Probe, EpochListing.Condemn];
+
     private static readonly TimeSpan JournalAge = TimeSpan.FromDays(90);
 
     /// <summary>Returns the packs deleted here, and the bytes of those left.</summary>
@@ -74,8 +77,7 @@ internal sealed class VerdictRun(
         var epochs = await EpochListing.ReadAsync(context, cancellationToken);
         foreach (var old in epochs.Begun.Where(begun => begun < epochs.IndexEpoch - 1 && epochs.IsDone(begun)))
         {
-            string[] records = [EpochListing.IndexName, EpochListing.RosterName, EpochListing.Wait, EpochListing.Probe, EpochListing.Condemn];
-            foreach (var record in records.Where(record => epochs.Has(old, record)))
+            foreach (var record in Swept.Where(record => epochs.Has(old, record)))
                 await context.Store.DeleteAsync(ObjectNames.Epoch(old, record), cancellationToken);
             if (epochs.StoredAt(old, EpochListing.Verdict) is { } stored && now - stored > JournalAge)
                 await context.Store.DeleteAsync(ObjectNames.Epoch(old, EpochListing.Verdict), cancellationToken);

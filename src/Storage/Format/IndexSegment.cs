@@ -17,6 +17,7 @@ internal sealed class IndexSegment
     private const int PackSize = 64;
     private const int EntrySize = 48;
     private readonly byte[] _bytes;
+    private RunId? _origin;
 
     private IndexSegment(byte[] bytes, IndexedPack[] packs, int count)
     {
@@ -28,6 +29,12 @@ internal sealed class IndexSegment
     public IReadOnlyList<IndexedPack> Packs { get; }
 
     public int Count { get; }
+
+    /// <summary>
+    /// Whether what it says of a pack is only what a run says of another run's. Nobody vouches for that: a host could talk others into
+    /// trusting places in their own packs where nothing of the kind lies (I10).
+    /// </summary>
+    public bool IsHearsay(IndexedPack pack) => _origin is not null && pack.Name.Run != _origin;
 
     public IndexEntry this[int index]
     {
@@ -97,6 +104,6 @@ internal sealed class IndexSegment
             packs[i] = new IndexedPack(PackName.Read(line, isData: line[PackName.Size + 4] == (byte)'d'), size);
         }
 
-        return new IndexSegment(bytes, packs, (int)count);
+        return new IndexSegment(bytes, packs, (int)count) { _origin = ObjectNames.RunOfSegment(key) };
     }
 }

@@ -7,7 +7,8 @@ namespace Tidemark.Storage;
 /// </summary>
 internal sealed record IndexListing(IReadOnlyList<string> Segments, IReadOnlySet<string> ExcludedPacks, IReadOnlySet<string> Superseded)
 {
-    private const int BytesPerEntry = 40; // sealed; ids do not compress, the rest does
+    /// <summary>Of a sealed segment: ids do not compress, the rest does.</summary>
+    public const int BytesPerEntry = 40;
 
     /// <summary>About how many entries the segments hold.</summary>
     public long EstimatedEntries { get; init; }

@@ -16,17 +16,34 @@ internal static class PackEntries
         {
             if (await TryReadAsync(context, key, cancellationToken) is not { } segment)
                 continue;
-            var packs = segment.Packs.Select(pack => pack.Name.Key).Select(pack => isWanted(pack) ? pack : null).ToArray();
+            var packs = segment.Packs.Select(pack => isWanted(pack.Name.Key) ? pack.Name.Key : null).ToArray();
             if (Array.TrueForAll(packs, pack => pack is null))
                 continue;
+            var contents = await ContentsAsync(context, segment, packs, cancellationToken);
             for (var i = 0; i < segment.Count; i++)
             {
                 var entry = segment[i];
                 if (entry.Pack < packs.Length && packs[entry.Pack] is { } pack
-                    && entry.Length is >= BlobSealer.Overhead and <= StorageLimits.MaxBlob)
+                    && entry.Length is >= BlobSealer.Overhead and <= StorageLimits.MaxBlob
+                    && (!contents.TryGetValue((int)entry.Pack, out var held) || held.Contains(entry.Id)))
                     yield return (pack, entry);
             }
         }
+    }
+
+    // What hearsay is about says itself what it holds; where that can't be read, the hearsay is all there is.
+    private static async Task<Dictionary<int, HashSet<BlobId>>> ContentsAsync(
+        RepositoryContext context, IndexSegment segment, string?[] wanted, CancellationToken cancellationToken)
+    {
+        var contents = new Dictionary<int, HashSet<BlobId>>();
+        for (var i = 0; i < wanted.Length; i++)
+        {
+            if (wanted[i] is not null && segment.IsHearsay(segment.Packs[i]) && await CollectorSegments.ReadContentsAsync(
+                context, segment.Packs[i].Name, segment.Packs[i].Size, cancellationToken) is { } entries)
+                contents[i] = [.. entries.Select(entry => entry.Id)];
+        }
+
+        return contents;
     }
 
     private static async ValueTask<IndexSegment?> TryReadAsync(RepositoryContext context, string key, CancellationToken cancellationToken)

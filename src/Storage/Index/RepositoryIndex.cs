@@ -95,10 +95,7 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
         }
     }
 
-    /// <summary>
-    /// Whether an entry is only what a run said of another run's pack. Nobody vouches for that: a host could talk others into trusting
-    /// places in their own packs where nothing of the kind lies, so it is opened before it is used (I10).
-    /// </summary>
+    /// <summary>Whether an entry is hearsay (<see cref="IndexSegment.IsHearsay"/>), to be opened before it is used.</summary>
     public bool IsHearsay(uint pack)
     {
         lock (_gate)
@@ -147,7 +144,7 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
             try
             {
                 if (await context.ReadSealedAsync(key, token) is { } plain)
-                    Merge(IndexSegment.Read(key, plain), ObjectNames.RunOfSegment(key));
+                    Merge(IndexSegment.Read(key, plain));
             }
             catch (RepositoryDamagedException)
             {
@@ -175,16 +172,16 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
             _adopted.Add(_numbers[(adopted.Pack.Name, true)], adopted);
     }
 
-    private void Merge(IndexSegment segment, RunId? run)
+    private void Merge(IndexSegment segment)
     {
         lock (_gate)
         {
             _table.Reserve(segment.Count);
             var numbers = new uint?[segment.Packs.Count];
             for (var i = 0; i < numbers.Length; i++)
-                numbers[i] = listing.ExcludedPacks.Contains(segment.Packs[i].Name.Key) 
+                numbers[i] = listing.ExcludedPacks.Contains(segment.Packs[i].Name.Key)
                     ? null
-                    : NumberOf(segment.Packs[i], run is not null && segment.Packs[i].Name.Run != run);
+                    : NumberOf(segment.Packs[i], segment.IsHearsay(segment.Packs[i]));
             for (var i = 0; i < segment.Count; i++)
             {
                 var entry = segment[i];

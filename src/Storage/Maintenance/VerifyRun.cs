@@ -127,9 +127,9 @@ internal sealed class VerifyRun : IDisposable
     // What a run says of other runs' packs must be what those packs hold: else someone tried to lead the hosts astray.
     private async Task CheckHearsayAsync(string key, IndexSegment segment, CancellationToken cancellationToken)
     {
-        if (ObjectNames.RunOfSegment(key) is not { } run || segment.Packs.All(pack => pack.Name.Run == run))
+        if (!segment.Packs.Any(segment.IsHearsay))
             return;
-        var accepted = await CollectorSegments.AcceptedAsync(_context, segment, run, cancellationToken);
+        var accepted = await CollectorSegments.AcceptedAsync(_context, segment, ObjectNames.RunOfSegment(key), cancellationToken);
         for (var i = 0; i < segment.Count; i++)
         {
             if (segment[i].Pack >= segment.Packs.Count || !accepted.Accepts(segment[i]))
@@ -267,7 +267,8 @@ internal sealed class VerifyRun : IDisposable
         var affected = await ReachAsync(points, assessment, cancellationToken);
         var written = quarantine ? await QuarantineAsync(assessment, findings, cancellationToken) : [];
         var hurting = assessment.Lost.Values.SelectMany(packs => packs).ToHashSet(StringComparer.Ordinal);
-        var healed = _damage.Keys.Where(key => findings.Recorded.ContainsKey(key) && !hurting.Contains(key)).ToHashSet(StringComparer.Ordinal);
+        var healed = _damage.Keys.Where(key => findings.Recorded.ContainsKey(key) && !hurting.Contains(key))
+            .ToHashSet(StringComparer.Ordinal);
         return new VerifyResult
         {
             Damaged = [.. _damage.Where(entry => !healed.Contains(entry.Key)).OrderBy(entry => entry.Key, StringComparer.Ordinal)

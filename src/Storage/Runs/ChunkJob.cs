@@ -15,8 +15,10 @@ internal enum ChunkFate
 /// <summary>A chunk's result: its id and where it lies or will lie.</summary>
 internal readonly record struct ChunkOutcome(ChunkFate Fate, BlobId Id, BlobLocation Location, StoredBlob? Blob, int StoredLength);
 
-/// <summary>A chunk between its disk's writer and a worker; owns the buffer until it is processed. A hurt one is stored although the base has
-/// the same.</summary>
+/// <summary>
+/// A chunk between its disk's writer and a worker; owns the buffer until it is processed. A hurt one is stored although the base has
+/// the same.
+/// </summary>
 internal sealed record ChunkJob(IMemoryOwner<byte> Buffer, int Length, int ChunkSize, BlobId Inherited, bool HasOrigin, bool IsHurt)
 {
     private readonly TaskCompletionSource<ChunkOutcome> _done = new(TaskCreationOptions.RunContinuationsAsynchronously);
