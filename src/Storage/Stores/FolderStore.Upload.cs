@@ -48,8 +48,8 @@ public sealed partial class FolderStore
         if (parent is not null && (inside || !Directory.Exists(path)))
         {
             CreateFolderDurably(parent);
-            Directory.CreateDirectory(path);
-            Posix.SyncFolder(parent);
+            _files.CreateFolder(path);
+            _files.SyncFolder(parent);
         }
 
         _durableFolders[path] = true;
@@ -77,7 +77,7 @@ public sealed partial class FolderStore
             try
             {
                 store.CreateFolderDurably(store.TmpFolder);
-                _file = File.OpenHandle(_path, FileMode.CreateNew, FileAccess.Write, FileShare.None);
+                _file = store._files.Create(_path);
             }
             catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
             {
@@ -132,13 +132,13 @@ public sealed partial class FolderStore
             {
                 var path = _store.PathOf(key);
                 var folder = Path.GetDirectoryName(path)!;
-                RandomAccess.FlushToDisk(_file);
+                _store._files.Flush(_file, _path);
                 if (_length >= DropCacheFrom)
                     Posix.DropCache(_file);
                 _store.CreateFolderDurably(folder);
                 Posix.ShareLock(_file); // from its name on it is read, and readers take a shared lock
-                var created = Posix.Link(_path, path);
-                Posix.SyncFolder(folder); // also when lost: the caller will rely on the winner
+                var created = _store._files.Link(_path, path);
+                _store._files.SyncFolder(folder); // also when lost: the caller will rely on the winner
                 return ValueTask.FromResult(created);
             }
             catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
@@ -151,7 +151,7 @@ public sealed partial class FolderStore
         {
             try
             {
-                File.Delete(_path);
+                _store._files.Delete(_path);
             }
             catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
             {

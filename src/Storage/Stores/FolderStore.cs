@@ -13,11 +13,18 @@ public sealed partial class FolderStore : IObjectStore
     private const string TmpName = "tmp";
     private static readonly TimeSpan AbandonedAfter = TimeSpan.FromMinutes(1);
     private readonly string _root;
+    private readonly FolderFiles _files;
     private readonly ConcurrentDictionary<string, bool> _durableFolders = new(StringComparer.Ordinal);
 
     /// <param name="path">The folder; it is created by the first write.</param>
     public FolderStore(string path)
+        : this(path, FolderFiles.OfHost)
     {
+    }
+
+    internal FolderStore(string path, FolderFiles files)
+    {
+        _files = files;
         _root = Path.GetFullPath(path);
         RemoveAbandonedUploads();
     }
@@ -123,8 +130,8 @@ public sealed partial class FolderStore : IObjectStore
             var path = PathOf(key);
             if (File.Exists(path))
             {
-                File.Delete(path);
-                Posix.SyncFolder(Path.GetDirectoryName(path)!);
+                _files.Delete(path);
+                _files.SyncFolder(Path.GetDirectoryName(path)!);
             }
 
             return ValueTask.CompletedTask;

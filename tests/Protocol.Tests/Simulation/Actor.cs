@@ -22,8 +22,11 @@ internal sealed class Actor(World world, string name, ulong host, Func<Actor, Ta
     /// <summary>What follows on its host when it was killed.</summary>
     public Action? Succeed { get; init; }
 
-    /// <summary>Until this step of the driver nothing of it happens.</summary>
+    /// <summary>Until the driver has served so many requests nothing of it happens, if others can go on.</summary>
     public long PausedUntil { get; set; }
+
+    /// <summary>What it looks like to who asks whether it lives.</summary>
+    public ProcessMark Mark { get; } = new("boot", "space", world.Actors.Count + 1, 0);
 
     /// <summary>Its own choices; the order of its steps is the driver's.</summary>
     public Random Random { get; } = new(world.Random.Next());
@@ -40,6 +43,13 @@ internal sealed class Actor(World world, string name, ulong host, Func<Actor, Ta
             new SimulatedStore(world, this), Credentials.None, world.OptionsOf(this), CancellationToken.None);
         _opened.Add(repository);
         return repository;
+    }
+
+    /// <summary>Does nothing while up to so many requests of others are served.</summary>
+    public async Task RestAsync(int requests)
+    {
+        PausedUntil = world.Served + Random.Next(requests);
+        await new SimulatedStore(world, this).HeadAsync("config", CancellationToken.None);
     }
 
     /// <summary>Gives back what its death left open.</summary>

@@ -8,8 +8,8 @@ internal sealed record Faults(double Crash, double Error, double Pause, double J
 
     /// <summary>One seed in four is calm, so that long histories occur too.</summary>
     public static Faults Choose(Random random) => random.Next(4) == 0
-        ? new Faults(0.0005, 0, 0.01, 0.002)
-        : new Faults(random.NextDouble() * 0.008, random.NextDouble() * 0.01, random.NextDouble() * 0.03, random.NextDouble() * 0.006);
+        ? new Faults(0.0003, 0, 0.01, 0)
+        : new Faults(random.NextDouble() * 0.004, random.NextDouble() * 0.006, random.NextDouble() * 0.02, random.NextDouble() * 0.0006);
 }
 
 /// <summary>What occurred in simulations: proof that the adversary was there.</summary>

@@ -6,29 +6,53 @@ namespace Tidemark.Protocol.Tests;
 /// <summary>Deletes points, any of them, at any time.</summary>
 internal static class RetirerWork
 {
-    public static async Task RunAsync(Actor actor, int times)
+    public static async Task RunAsync(Actor actor, int times, int most)
     {
-        for (var time = 0; time < times; time++)
+        for (var time = 0; time < times || (actor.World.AreWritersAtWork && time < most); time++)
         {
             try
             {
+                await actor.RestAsync(120);
                 var repository = await actor.OpenAsync();
                 var points = (await repository.ListPointsAsync(null, CancellationToken.None)).Points;
                 if (points.Count == 0)
                     continue;
-                var point = points[actor.Random.Next(points.Count)];
-                var truth = actor.World.Truth[point.Id]!;
+                var inUse = actor.World.InUse;
+                var point = inUse.Count > 0 && actor.Random.Next(2) == 0
+                    ? inUse[actor.Random.Next(inUse.Count)]
+                    : points[actor.Random.Next(2) == 0 ? points.Count - 1 : actor.Random.Next(points.Count)];
+                var truth = actor.World.Truth.Of(point)!;
                 truth.IsRetireAsked = true;
-                var store = new SimulatedStore(actor.World, actor);
-                var key = ObjectNames.Retire(point.MachineId, point.Id);
-                await store.PutIfAbsentAsync(key, ReadOnlyMemory<byte>.Empty, CancellationToken.None);
+                await repository.RetireAsync(point.MachineId, point.Id, null, CancellationToken.None);
                 truth.IsRetired = true;
                 actor.World.Counters.Count("points deleted");
+                if (actor.Random.Next(8) == 0)
+                    await BringBackAsync(actor, point);
             }
-            catch (StoreException)
+            catch (Exception expected) when (expected is StoreException or CommitUnknownException or RunRevokedException)
             {
-                actor.World.Counters.Count("deletions that failed");
+                actor.World.Counters.Count("deletions or undos that failed");
             }
+        }
+    }
+
+    private static async Task BringBackAsync(Actor actor, RestorePoint point)
+    {
+        await actor.RestAsync(800);
+        var repository = await actor.OpenAsync();
+        try
+        {
+            var revived = await repository.UndoAsync(point.MachineId, point.Id, CancellationToken.None);
+            actor.World.Truth.Of(revived)!.IsReported = true;
+            actor.World.Counters.Count("points brought back");
+        }
+        catch (PointGoneException)
+        {
+            actor.World.Counters.Count("undos that came too late");
+        }
+        catch (RepositoryDamagedException failure)
+        {
+            actor.World.Truth.Violated($"Point '{point.Id}' could not be brought back: {failure.Message}");
         }
     }
 }
@@ -43,11 +67,12 @@ internal static class FencerWork
         {
             try
             {
+                await actor.RestAsync(300);
                 var runs = new List<(MachineId Machine, RunId Run)>();
                 await foreach (var info in store.ListAsync("runs/", CancellationToken.None))
                 {
-                    if (info.Key.Split('/') is [_, _, var machine, var run] && MachineId.IsValid(machine)
-                        && RunId.TryParse(run, out var id))
+                    if (info.Key.Split('/') is [_, _, var machine, var run] && MachineId.IsValid(machine) && RunId.TryParse(run, out var id)
+                        && (actor.Random.Next(10) == 0 || !actor.World.Objects.Has($"points/{machine}/{run}")))
                         runs.Add((new MachineId(machine), id));
                 }
 

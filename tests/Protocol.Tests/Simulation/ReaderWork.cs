@@ -15,6 +15,7 @@ internal sealed class ReaderWork(Actor actor)
         {
             try
             {
+                await actor.RestAsync(400);
                 await RestoreAsync(await actor.OpenAsync());
             }
             catch (StoreException)
@@ -31,11 +32,16 @@ internal sealed class ReaderWork(Actor actor)
         if (points.Count == 0)
             return;
         var point = points[actor.Random.Next(points.Count)];
-        var truth = world.Truth[point.Id]!;
-        await using var run = await repository.BeginReadAsync(point, CancellationToken.None);
+        var truth = world.Truth.Of(point)!;
+        await using var run = await BeginAsync(repository, point, truth);
+        if (run is null)
+            return;
         var begun = world.Clock.Now;
+        using var use = world.Use(point);
+        world.ReadersAtWork++;
         try
         {
+            await actor.RestAsync(1500); // a long restore
             var wrong = await Restoring.FirstWrongChunkAsync(run.OpenDisk("vda"), truth.Content);
             if (wrong >= 0)
                 world.Truth.Violated($"Chunk {wrong} of point '{point.Id}' was restored wrong.");
@@ -47,6 +53,25 @@ internal sealed class ReaderWork(Actor actor)
             if (!excused)
                 world.Truth.Violated($"Reading point '{point.Id}': {failure.Message}");
             world.Counters.Count("readers that lost their point");
+        }
+        finally
+        {
+            world.ReadersAtWork--;
+        }
+    }
+
+    private async Task<ReadRun?> BeginAsync(Repository repository, RestorePoint point, PointTruth truth)
+    {
+        try
+        {
+            return await repository.BeginReadAsync(point, CancellationToken.None);
+        }
+        catch (PointGoneException)
+        {
+            if (!truth.IsRetireAsked)
+                actor.World.Truth.Violated($"A reader was told that point '{point.Id}' is gone; nobody deleted it.");
+            actor.World.Counters.Count("readers that came too late");
+            return null;
         }
     }
 }

@@ -16,12 +16,16 @@ internal sealed class World
         TimeSpan.FromDays(8),
     ];
 
+    private static readonly HashSet<string> Telling = new(StringComparer.Ordinal) { "condemn", "wait", "verdict", "index" };
+
     private readonly List<StoreRequest> _pending = [];
     private readonly List<StoreRequest> _late = [];
     private readonly List<Actor> _actors = [];
+    private readonly Dictionary<MachineId, List<RestorePoint>> _remembered = [];
     private readonly int _tallMachine;
     private readonly int _values;
     private long _step;
+    private long _served;
 
     public World(int seed)
     {
@@ -33,7 +37,7 @@ internal sealed class World
         Faults = Faults.Choose(Random);
         Truth = new Truth(this);
         _tallMachine = Random.Next(Scene.Machines.Length);
-        _values = Random.Next(4, Chunks.Values);
+        _values = Random.Next(8, Chunks.Values);
     }
 
     public int Seed { get; }
@@ -52,6 +56,22 @@ internal sealed class World
 
     public Faults Faults { get; set; }
 
+    /// <summary>Requests served so far.</summary>
+    public long Served => _served;
+
+    public WriterRules WriterRules { get; init; } = WriterRules.All;
+
+    public CollectorRules CollectorRules { get; init; } = CollectorRules.All;
+
+    /// <summary>Readers registered and at work.</summary>
+    public int ReadersAtWork { get; set; }
+
+    public bool AreWritersAtWork => _actors.Exists(
+        actor => !actor.IsDead && !actor.Work.IsCompleted && actor.Name.StartsWith("writer", StringComparison.Ordinal));
+
+    /// <summary>Points that someone inherits from or reads just now: whose deletion hurts most.</summary>
+    public List<RestorePoint> InUse { get; } = [];
+
     /// <summary>Broken promises, in words.</summary>
     public List<string> Violations { get; } = [];
 
@@ -69,10 +89,10 @@ internal sealed class World
     }
 
     /// <summary>Chunks of a machine's disk: few, or so many that its tree has two levels.</summary>
-    public int ChunkCountOf(MachineId machine) => machine == Scene.Machines[_tallMachine] ? 130 : 4;
+    public int ChunkCountOf(MachineId machine) => machine == Scene.Machines[_tallMachine] ? 130 : 6;
 
     /// <summary>The chunks of a machine's disk that ever hold data.</summary>
-    public int[] SpotsOf(MachineId machine) => machine == Scene.Machines[_tallMachine] ? [0, 1, 64, 129] : [0, 1, 2, 3];
+    public int[] SpotsOf(MachineId machine) => machine == Scene.Machines[_tallMachine] ? [0, 1, 64, 65, 129] : [0, 1, 2, 3, 4, 5];
 
     public int ChooseValue(Random random) => random.Next(1, _values);
 
@@ -83,6 +103,7 @@ internal sealed class World
         Clock = Clock.For(TimeSpan.FromHours(((long)actor.Host - 2) * 29)),
         Scheduler = Scheduler,
         NewRun = NewRun,
+        Processes = new SimulatedProcesses(this, actor),
     };
 
     public RunId NewRun()
@@ -92,15 +113,26 @@ internal sealed class World
         return new RunId(new Guid(bytes));
     }
 
+    /// <summary>Notes that a point is in use, until the result is disposed of.</summary>
+    public IDisposable? Use(RestorePoint? point) => point is null ? null : new PointUse(InUse, point);
+
     public void Submit(StoreRequest request)
     {
         if (!request.Actor.IsDead)
             _pending.Add(request);
     }
 
+    /// <summary>The points of a machine that whoever backs it up has made, whatever became of them.</summary>
+    public List<RestorePoint> RememberedOf(MachineId machine)
+    {
+        if (!_remembered.TryGetValue(machine, out var points))
+            _remembered.Add(machine, points = []);
+        return points;
+    }
+
     public uint ChooseListingOrder() => Random.Next(2) == 0 ? 0 : (uint)Random.Next(1, int.MaxValue);
 
-    public int ChoosePageSize() => Random.Next(3) == 0 ? 1000 : Random.Next(1, 6);
+    public int ChoosePageSize() => Random.Next(4) != 0 ? 1000 : Random.Next(2, 9);
 
     /// <summary>Drives until every actor is done or dead.</summary>
     public void Run()
@@ -117,7 +149,7 @@ internal sealed class World
     public void LandAll()
     {
         while (_late.Count > 0)
-            Land();
+            Land(Random.Next(_late.Count));
     }
 
     public void Release()
@@ -135,7 +167,7 @@ internal sealed class World
         if (Faults.Jump > 0 && Random.NextDouble() < Faults.Jump)
             Clock.Advance(Jumps[Random.Next(Jumps.Length)]);
         if (_late.Count > 0 && Random.Next(300) == 0)
-            Land();
+            LandOne();
         var ready = Scheduler.ReadyCount;
         var chosen = Random.Next(ready + _pending.Count + 1);
         if (chosen < ready)
@@ -149,33 +181,47 @@ internal sealed class World
     private void Serve(int index)
     {
         var request = _pending[index];
-        if (request.Actor.PausedUntil > _step && _pending.Exists(other => other.Actor.PausedUntil <= _step))
+        if (request.Actor.PausedUntil > _served && _pending.Exists(other => other.Actor.PausedUntil <= _served))
             return;
         _pending[index] = _pending[^1];
         _pending.RemoveAt(_pending.Count - 1);
         Counters.Count("operations");
+        _served++;
         Clock.Advance(TimeSpan.FromMilliseconds(Random.Next(2000)));
         var fate = Random.NextDouble();
         if (fate < Faults.Crash)
             Kill(request);
         else if ((fate -= Faults.Crash) < Faults.Error)
             Fail(request);
-        else if ((fate - Faults.Error) < Faults.Pause)
+        else if ((fate - Faults.Error) < ChanceOfPause(request))
             Pause(request);
         else
             Succeed(request);
     }
 
+    // Who is slow is best slow just before what others look at; a collector most of all.
+    private double ChanceOfPause(StoreRequest request)
+    {
+        if (request.Kind != RequestKind.Create || Faults.Pause == 0)
+            return Faults.Pause;
+        if (Telling.Contains(request.Key[(request.Key.LastIndexOf('/') + 1)..]))
+            return 0.35;
+        var isSeen = request.Key.StartsWith("runs/", StringComparison.Ordinal) || request.Key.StartsWith("points/", StringComparison.Ordinal);
+        return isSeen ? Faults.Pause * 10 : Faults.Pause;
+    }
+
     private void Succeed(StoreRequest request)
     {
         var answer = request.Effect();
+        if (ReadersAtWork > 0 && request.Kind == RequestKind.Delete && request.Key.StartsWith("packs/", StringComparison.Ordinal))
+            Counters.Count("packs deleted beside readers");
         Trace?.Add($"{Clock.Now:dd HH:mm:ss} {request.Actor.Name} {request.Kind} {request.Key} -> {Show(answer)}");
         request.Answer.SetResult(answer);
     }
 
     private void Pause(StoreRequest request)
     {
-        request.Actor.PausedUntil = _step + Random.Next(20, 3000);
+        request.Actor.PausedUntil = _served + Random.Next(5, 200);
         Counters.Count("pauses");
         _pending.Add(request);
     }
@@ -224,15 +270,36 @@ internal sealed class World
         actor.Succeed?.Invoke();
     }
 
-    private void Land()
+    // Half of them are so late that everything else is over by then.
+    private void LandOne()
     {
         var index = Random.Next(_late.Count);
+        if (_late[index].Actor.Mark.Pid % 2 == 0)
+            Land(index);
+    }
+
+    private void Land(int index)
+    {
         var request = _late[index];
         _late.RemoveAt(index);
         var answer = request.Effect();
         Trace?.Add($"{Clock.Now:dd HH:mm:ss} late, of {request.Actor.Name}: {request.Kind} {request.Key} -> {answer}");
         if (answer is true)
             Counters.Count(request.Actor.IsDead ? "zombies" : "late requests of the living");
+    }
+
+    private sealed class PointUse : IDisposable
+    {
+        private readonly List<RestorePoint> _inUse;
+        private readonly RestorePoint _point;
+
+        public PointUse(List<RestorePoint> inUse, RestorePoint point)
+        {
+            (_inUse, _point) = (inUse, point);
+            inUse.Add(point);
+        }
+
+        public void Dispose() => _inUse.Remove(_point);
     }
 
     private string Waiting() =>

@@ -7,8 +7,9 @@ namespace Tidemark.Protocol.Tests;
 /// <summary>A host that backs up a machine again and again; a process of it that dies is followed by another.</summary>
 internal sealed class WriterWork(Actor actor, MachineId machine)
 {
-    private readonly List<RestorePoint> _remembered = [];
+    private readonly List<RestorePoint> _remembered = actor.World.RememberedOf(machine); // a host's own notes outlive its processes
     private RunId? _underway;
+    private RestorePoint? _base;
 
     public async Task RunAsync(int runs)
     {
@@ -17,7 +18,10 @@ internal sealed class WriterWork(Actor actor, MachineId machine)
             try
             {
                 var repository = await actor.OpenAsync();
+                if (run == 0 || actor.Random.Next(4) == 0)
+                    actor.World.Counters.Count("revocations by a host", await repository.RevokeDeadRunsAsync(CancellationToken.None));
                 await BackUpAsync(repository);
+                await actor.RestAsync(400);
             }
             catch (Exception expected) when (expected is StoreException or CommitUnknownException)
             {
@@ -25,6 +29,8 @@ internal sealed class WriterWork(Actor actor, MachineId machine)
             }
             catch (BaseUnusableException)
             {
+                if (_base is null || !actor.World.Truth.Of(_base)!.IsRetireAsked)
+                    actor.World.Truth.Violated($"Run '{_underway}' of '{machine}' was told that its base is deleted; it is not.");
                 actor.World.Counters.Count("bases found deleted");
             }
             catch (RunRevokedException)
@@ -43,10 +49,20 @@ internal sealed class WriterWork(Actor actor, MachineId machine)
         var world = actor.World;
         var random = actor.Random;
         var origin = await ChooseBaseAsync(repository);
-        var before = origin is null ? null : world.Truth[origin.Id]!.Content;
+        _base = origin;
+        var before = origin is null ? null : world.Truth.Of(origin)!.Content;
         var content = Change(before ?? new int[world.ChunkCountOf(machine)]);
         _underway = world.NewRun();
-        var options = new BackupRunOptions { Id = _underway, Bases = origin is null ? [] : [origin], Workers = random.Next(1, 3) };
+        var options = new BackupRunOptions
+        {
+            Id = _underway,
+            Bases = origin is null ? [] : [origin],
+            Workers = random.Next(1, 3),
+            Rules = world.WriterRules,
+        };
+        using var use = world.Use(origin);
+        if (origin?.Disk("vda").Tree.Hint.Pack is { } pack && !world.Objects.Has(pack.Key))
+            world.Counters.Count("bases whose packs are gone");
         await using var run = await repository.BeginRunAsync(machine, options, CancellationToken.None);
         var disk = run.OpenDisk("vda", (long)content.Length << Chunks.Log2, Chunks.Log2, origin?.Disk("vda").Tree);
         for (var chunk = 0; chunk < content.Length; chunk++)
@@ -60,6 +76,8 @@ internal sealed class WriterWork(Actor actor, MachineId machine)
                 await WriteAsync(disk, chunk, content[chunk]);
         }
 
+        if (random.Next(2) == 0)
+            await actor.RestAsync(300); // a long backup, which has looked at all it reuses long before it commits
         var result = await disk.FinishAsync(CancellationToken.None);
         var truth = world.Truth.Expect(machine, run.Id, content);
         var draft = new RestorePointDraft
@@ -72,7 +90,7 @@ internal sealed class WriterWork(Actor actor, MachineId machine)
         truth.IsReported = true;
         world.Counters.Count("commits");
         if (origin is not null)
-            world.Counters.Count(world.Truth[origin.Id]!.IsRetireAsked ? "inherited from a point being deleted" : "incremental commits");
+            world.Counters.Count(world.Truth.Of(origin)!.IsRetireAsked ? "inherited from a point being deleted" : "incremental commits");
         if (result.KnownChunks > 0)
             world.Counters.Count("commits with reused chunks");
         _remembered.Add(point);
@@ -98,7 +116,7 @@ internal sealed class WriterWork(Actor actor, MachineId machine)
         var spots = actor.World.SpotsOf(machine);
         foreach (var spot in spots)
         {
-            if (random.Next(spots.Length) < 2)
+            if (random.Next(2) == 0)
                 content[spot] = random.Next(6) == 0 ? 0 : actor.World.ChooseValue(random);
         }
 
