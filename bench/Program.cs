@@ -14,6 +14,7 @@ var rows = new Dictionary<string, Func<Bench, Task>>(StringComparer.Ordinal)
     ["huge"] = Unchanged.HugeAsync,
     ["collect"] = Collect.RunAsync,
     ["index"] = Tidemark.Bench.Rows.Index.RunAsync,
+    ["writers"] = Writers.RunAsync,
     ["requests"] = Bucket.RequestsAsync,
     ["bucket"] = Bucket.RunAsync,
 };

@@ -62,26 +62,28 @@ internal static class Bucket
     public static async Task ClientAsync(string endpoint, string prefix, string folder, CancellationToken cancellationToken)
     {
         using var client = Client(endpoint);
-        var keys = new List<string>();
+        var found = new List<S3Object>();
         for (string? next = null; ;)
         {
             var page = await client.ListObjectsV2Async(
                 new ListObjectsV2Request { BucketName = Name, Prefix = prefix + "/", ContinuationToken = next }, cancellationToken);
-            keys.AddRange((page.S3Objects ?? []).Select(found => found.Key));
+            found.AddRange(page.S3Objects ?? []);
             if (page.IsTruncated != true)
                 break;
             next = page.NextContinuationToken;
         }
 
         var options = new ParallelOptions { MaxDegreeOfParallelism = DownloadsAtOnce, CancellationToken = cancellationToken };
-        await Parallel.ForEachAsync(keys, options, async (key, token) =>
+        await Parallel.ForEachAsync(found, options, async (source, token) =>
         {
-            var path = Path.Combine(folder, FolderPath(key[(prefix.Length + 1)..]));
+            var path = Path.Combine(folder, FolderPath(source.Key[(prefix.Length + 1)..]));
             Directory.CreateDirectory(Path.GetDirectoryName(path)!);
-            // With a range the SDK does not hash what it gets: as plain as it can be.
-            var request = new GetObjectRequest { BucketName = Name, Key = key, ByteRange = new ByteRange("bytes=0-") };
-            using var response = await client.GetObjectAsync(request, token);
             await using var file = File.Create(path);
+            if (source.Size == 0)
+                return; // such a range of nothing is refused
+            // With a range the SDK does not hash what it gets: as plain as it can be.
+            var request = new GetObjectRequest { BucketName = Name, Key = source.Key, ByteRange = new ByteRange("bytes=0-") };
+            using var response = await client.GetObjectAsync(request, token);
             await response.ResponseStream.CopyToAsync(file, token);
         });
     }

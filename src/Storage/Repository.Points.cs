@@ -170,6 +170,9 @@ public sealed partial class Repository
         }
     }
 
+    /// <summary>A point that was read, and the SHA-256 of its sealed bytes.</summary>
+    internal sealed record KnownPoint(RestorePoint Point, string Hash);
+
     /// <summary>
     /// Points that are not what their successors saw: each names the SHA-256 of the newest point when its run began, whose seq is one
     /// less. Says nothing where copied points have a place in the order, nor of a point without successor.
@@ -192,7 +195,4 @@ public sealed partial class Repository
 
         return replaced;
     }
-
-    /// <summary>A point that was read, and the SHA-256 of its sealed bytes.</summary>
-    internal sealed record KnownPoint(RestorePoint Point, string Hash);
 }

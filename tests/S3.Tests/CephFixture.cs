@@ -16,6 +16,8 @@ namespace Tidemark.S3.Tests;
 /// them kill daemons.</summary>
 public sealed class CephFixture : IAsyncLifetime
 {
+    private static readonly TimeSpan UpTime = TimeSpan.FromSeconds(60);
+
     public CephCluster Ceph { get; private set; } = null!;
 
     /// <summary>The SDK's own client, for what only an administrator does.</summary>
@@ -71,7 +73,7 @@ public sealed class CephFixture : IAsyncLifetime
                 await Admin.ListBucketsAsync(cancellationToken);
                 return;
             }
-            catch (Exception e) when (e is AmazonClientException or HttpRequestException && Stopwatch.GetElapsedTime(begun).TotalSeconds < 60)
+            catch (Exception e) when (e is AmazonClientException or HttpRequestException && Stopwatch.GetElapsedTime(begun) < UpTime)
             {
                 await Task.Delay(100, cancellationToken);
             }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+using Amazon.S3.Model;
 using Tidemark.Cli.Tests;
 
 namespace Tidemark.S3.Tests;
@@ -61,6 +62,39 @@ public sealed class OutageTests(CephFixture fixture, LabFixture lab)
         await way.AssertRestoresAsync();
         (await way.Command.RunAsync("verify", "--level", "data")).AssertDone();
         await way.Machine.StopAsync(Token);
+    }
+
+    [Fact]
+    public async Task WhatAFailedRunUploaded_IsNotSentAgain()
+    {
+        using var way = await S3CommandLine.CreateAsync(fixture, lab, 288);
+        way.Command.Environment["TIDEMARK_STORE_PATIENCE"] = "3";
+        var failed = await way.Command.RunAsync(_ => KillOncePacksAreThereAsync(way), "backup", way.Machine.Name, "--limit", Rate);
+        failed.AssertRefused(1, "can't be reached");
+        await fixture.GatewayUpAsync(Token);
+        var packs = await ChunkPacksAsync(way);
+        Assert.InRange(packs, 2, 4);
+        var next = (await way.Command.RunAsync("backup", way.Machine.Name, "--json")).AssertDone().Json;
+        Assert.Equal("full", next.GetProperty("points")[0].GetProperty("disks")[0].GetProperty("mode").GetString());
+        var sent = next.GetProperty("requests").GetProperty("bytesSent").GetInt64();
+        Assert.InRange(sent, 0, (289L - packs * 64) * Mebi);
+        await way.AssertRestoresAsync();
+        (await way.Command.RunAsync("verify", "--level", "data")).AssertDone();
+        await way.Machine.StopAsync(Token);
+    }
+
+    private async Task KillOncePacksAreThereAsync(S3CommandLine way)
+    {
+        while (await ChunkPacksAsync(way) < 2)
+            await Task.Delay(100, Token);
+        await fixture.Ceph.KillAsync("rgw.a", Token);
+    }
+
+    private async Task<int> ChunkPacksAsync(S3CommandLine way)
+    {
+        var request = new ListObjectsV2Request { BucketName = way.Bucket, Prefix = "some/where/packs/" };
+        var found = (await fixture.Admin.ListObjectsV2Async(request, Token)).S3Objects ?? [];
+        return found.Count(pack => pack.Key.Contains("/d-", StringComparison.Ordinal));
     }
 
     private async Task KillSoonAsync(string daemon)

@@ -42,10 +42,12 @@ internal sealed class MemoryStore : IObjectStore
         cancellationToken.ThrowIfCancellationRequested();
         var number = Interlocked.Increment(ref _operations);
         BeforeWrite?.Invoke(number, key);
-        _times.TryAdd(key, Now); // whoever sees the object sees its time
+        if (!_objects.ContainsKey(key))
+            _times[key] = Now; // before the object can be seen
         var created = _objects.TryAdd(key, content.ToArray());
         if (created)
             Created.Enqueue(key);
+
         AfterWrite?.Invoke(number, key);
         return ValueTask.FromResult(created);
     }
@@ -86,7 +88,6 @@ internal sealed class MemoryStore : IObjectStore
         var number = Interlocked.Increment(ref _operations);
         BeforeWrite?.Invoke(number, key);
         _objects.TryRemove(key, out _);
-        _times.TryRemove(key, out _);
         AfterWrite?.Invoke(number, key);
         return ValueTask.CompletedTask;
     }

@@ -152,7 +152,8 @@ public abstract class StoreContract
         ];
         foreach (var (index, key) in keys.Index())
             Assert.True(await store.PutIfAbsentAsync(key, new[] { (byte)index }, Token));
-        Assert.Equal(keys.Order(StringComparer.Ordinal), (await ListAsync(store, "")).Select(info => info.Key).Order(StringComparer.Ordinal));
+        var listed = (await ListAsync(store, "")).Select(info => info.Key);
+        Assert.Equal(keys.Order(StringComparer.Ordinal), listed.Order(StringComparer.Ordinal));
         var content = new byte[1];
         foreach (var (index, key) in keys.Index())
         {

@@ -56,8 +56,8 @@ internal static class InitCommand
         var text = $"Repository {made.Id[..8]} is ready in {made.Repository}.";
         if (made.SingleWriter)
         {
-            text += "\nIts store has no atomic create. Two hosts that write at once could destroy each other's restore points, so only this\n"
-                + "host may write here, and space is never given back.";
+            text += "\nIts store has no atomic create. Two hosts that write at once could destroy each other's restore points,\n"
+                + "so only this host may write here, and space is never given back.";
         }
 
         if (!made.Encrypted)

@@ -33,7 +33,11 @@ internal static class StoreOpener
         if (!S3Options.IsUrl(url))
         {
             if (!HasScheme(url) && !Directory.Exists(FullUrl(url)))
-                throw EngineException.Failed($"There is no repository at '{url}': the folder does not exist.", $"tidemark init --repo {url}");
+            {
+                throw EngineException.Failed(
+                    $"There is no repository at '{url}': the folder does not exist.", $"tidemark init --repo {url}");
+            }
+
             return Make(url, choices, singleWriter: false);
         }
 

@@ -112,7 +112,7 @@ internal sealed class CollectorView : IDisposable
         await foreach (var info in _context.Store.ListAsync(ObjectNames.Quarantine, cancellationToken))
             quarantine.Add(info.Key);
         Packs = packs;
-        Quarantine = quarantine.ToLookup(ObjectNames.QuarantinedPack, StringComparer.Ordinal);
+        Quarantine = quarantine.ToLookup(ObjectNames.PackOfQuarantine, StringComparer.Ordinal);
     }
 
     private async Task LoadSegmentsAsync(EpochListing epochs, CancellationToken cancellationToken)

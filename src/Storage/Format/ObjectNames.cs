@@ -80,13 +80,6 @@ internal static class ObjectNames
         return parts[3][32] == '.' ? (parts[1], parts[2], run, parts[3][33..]) : null;
     }
 
-    /// <summary>The pack that a quarantine record is about.</summary>
-    public static string QuarantinedPack(string key)
-    {
-        var dot = key.IndexOf('.', Quarantine.Length);
-        return Packs + (dot < 0 ? key[Quarantine.Length..] : key[Quarantine.Length..dot]);
-    }
-
     public static string Point(MachineId machine, RunId run) => $"{Points}{machine}/{run}";
 
     public static string Retire(MachineId machine, RunId run) => $"{Retired}{machine}/{run}";
@@ -108,6 +101,9 @@ internal static class ObjectNames
         return parts[2][32] == '.' ? (new MachineId(parts[1]), run, Uri.UnescapeDataString(parts[2][33..])) : null;
     }
 
+    private static int? ParseNumber(ReadOnlySpan<char> digits) =>
+        int.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? number : null;
+
     /// <summary>The n-th record of damage to a pack.</summary>
     public static string QuarantineOf(string pack, int number)
     {
@@ -115,8 +111,12 @@ internal static class ObjectNames
         return number == 0 ? name : string.Create(CultureInfo.InvariantCulture, $"{name}.{number}");
     }
 
-    private static int? ParseNumber(ReadOnlySpan<char> digits) =>
-        int.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? number : null;
+    /// <summary>The pack a record of damage is about.</summary>
+    public static string PackOfQuarantine(string key)
+    {
+        var dot = key.LastIndexOf('.');
+        return Packs + (dot < 0 ? key[Quarantine.Length..] : key[Quarantine.Length..dot]);
+    }
 
     private static string Escape(string disk)
     {

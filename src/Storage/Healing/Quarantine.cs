@@ -35,7 +35,7 @@ internal static class Quarantine
         foreach (var key in records.Order(StringComparer.Ordinal))
         {
             var (blobs, problem) = await ReadOneAsync(context, key, cancellationToken);
-            var pack = ObjectNames.QuarantinedPack(key);
+            var pack = ObjectNames.PackOfQuarantine(key);
             if (packs.TryGetValue(pack, out var before))
             {
                 blobs = blobs is null || before.Blobs is null ? null : [.. blobs, .. before.Blobs];

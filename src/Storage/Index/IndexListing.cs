@@ -13,14 +13,14 @@ internal sealed record IndexListing(IReadOnlyList<string> Segments, IReadOnlySet
     /// <summary>About how many entries the segments hold.</summary>
     public long EstimatedEntries { get; init; }
 
-    /// <summary>The records under bad/; their packs are among the excluded ones.</summary>
-    public IReadOnlyList<string> Quarantined { get; init; } = [];
-
     /// <summary>The epoch whose index counts, or 0.</summary>
     public int Epoch { get; init; }
 
     /// <summary>What never comes back.</summary>
     public Roster Roster { get; init; } = Roster.Empty;
+
+    /// <summary>The records under bad/; their packs are among the excluded ones.</summary>
+    public IReadOnlyList<string> Quarantined { get; init; } = [];
 
     /// <exception cref="FormatTooNewException">The repository got a feature for writing that this program does not know.</exception>
     public static Task<IndexListing> ReadAsync(RepositoryContext context, bool forWriting, CancellationToken cancellationToken) =>
@@ -31,15 +31,15 @@ internal sealed record IndexListing(IReadOnlyList<string> Segments, IReadOnlySet
         RepositoryContext context, bool forWriting, WriterRules rules, CancellationToken cancellationToken)
     {
         var excluded = new HashSet<string>(StringComparer.Ordinal);
+        var quarantined = new List<string>();
         if (!rules.CondemnBeforeIndex)
         {
             var before = await EpochListing.ReadAsync(context, cancellationToken);
-            var early = await ReadSegmentsAsync(context, before, excluded, rules, cancellationToken);
+            var early = await ReadSegmentsAsync(context, before, excluded, quarantined, rules, cancellationToken);
             await ReadCondemnedAsync(context, await EpochListing.ReadAsync(context, cancellationToken), excluded, cancellationToken);
             return early; // excluded is the set it holds
         }
 
-        var quarantined = new List<string>();
         var epochs = await EpochListing.ReadAsync(context, cancellationToken);
         if (forWriting)
         {
@@ -50,16 +50,16 @@ internal sealed record IndexListing(IReadOnlyList<string> Segments, IReadOnlySet
             await foreach (var info in context.Store.ListAsync(ObjectNames.Quarantine, cancellationToken))
             {
                 quarantined.Add(info.Key);
-                excluded.Add(ObjectNames.QuarantinedPack(info.Key));
+                excluded.Add(ObjectNames.PackOfQuarantine(info.Key));
             }
         }
 
-        var listing = await ReadSegmentsAsync(context, epochs, excluded, rules, cancellationToken);
-        return listing with { Quarantined = quarantined };
+        return await ReadSegmentsAsync(context, epochs, excluded, quarantined, rules, cancellationToken);
     }
 
     private static async Task<IndexListing> ReadSegmentsAsync(
-        RepositoryContext context, EpochListing epochs, HashSet<string> excluded, WriterRules rules, CancellationToken cancellationToken)
+        RepositoryContext context, EpochListing epochs, HashSet<string> excluded, IReadOnlyList<string> quarantined, WriterRules rules,
+        CancellationToken cancellationToken)
     {
         var superseded = epochs.Index.Superseded.ToHashSet(StringComparer.Ordinal);
         var listed = new Dictionary<string, long>(StringComparer.Ordinal);
@@ -82,6 +82,7 @@ internal sealed record IndexListing(IReadOnlyList<string> Segments, IReadOnlySet
             EstimatedEntries = size / BytesPerEntry,
             Epoch = epochs.IndexEpoch,
             Roster = epochs.Roster,
+            Quarantined = quarantined,
         };
     }
 

@@ -5,14 +5,20 @@ namespace Tidemark.Storage;
 /// Where blobs lie, from the segments of one listing, loaded on first need, and from what this run adds. Safe from any thread.
 /// A segment that is gone or damaged costs dedup, nothing else; verify finds it.
 /// </summary>
-internal sealed class RepositoryIndex(RepositoryContext context, IndexListing listing) : IDisposable
+/// <param name="context">The repository.</param>
+/// <param name="listing">The segments.</param>
+/// <param name="adoptFor">The machine whose failed runs' packs are looked for, too; null for none.</param>
+internal sealed class RepositoryIndex(RepositoryContext context, IndexListing listing, MachineId? adoptFor = null) : IDisposable
 {
     private const int LoadsAtOnce = 4;
     private readonly Lock _gate = new();
     private readonly BlobTable _table = new();
     private readonly List<IndexedPack> _packs = [];
     private readonly List<Task<bool>?> _packChecks = [];
-    private readonly Dictionary<PackName, uint> _numbers = [];
+    private readonly Dictionary<(PackName Name, bool IsHearsay), uint> _numbers = [];
+    private readonly List<bool> _hearsay = [];
+    private readonly Dictionary<uint, AdoptedPack> _adopted = [];
+    private readonly List<AdoptedPack> _used = [];
     private Task? _loading;
 
     /// <summary>The epoch whose index it was loaded from.</summary>
@@ -75,15 +81,47 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
         }
     }
 
-    /// <summary>Adds what this run stored, its pack being durable.</summary>
-    public void Add(IndexedPack pack, IEnumerable<PackEntry> entries)
+    /// <summary>Adds what lies in a pack that is durable and was seen by this run, or is its own.</summary>
+    public void Add(IndexedPack pack, IEnumerable<PackEntry> entries) => Add(pack, entries, isHearsay: false);
+
+    private void Add(IndexedPack pack, IEnumerable<PackEntry> entries, bool isHearsay)
     {
         lock (_gate)
         {
-            var number = NumberOf(pack);
+            var number = NumberOf(pack, isHearsay);
             _packChecks[(int)number] = Task.FromResult(true);
             foreach (var entry in entries)
                 _table.Set(new IndexEntry(entry.Id, number, entry.Offset, entry.Length, entry.PlainLength, entry.Kind, entry.Compression));
+        }
+    }
+
+    /// <summary>
+    /// Whether an entry is only what a run said of another run's pack. Nobody vouches for that: a host could talk others into trusting
+    /// places in their own packs where nothing of the kind lies, so it is opened before it is used (I10).
+    /// </summary>
+    public bool IsHearsay(uint pack)
+    {
+        lock (_gate)
+            return _hearsay[(int)pack];
+    }
+
+    /// <summary>Packs of failed runs of which something is used: this run has to name them.</summary>
+    public IReadOnlyList<AdoptedPack> Used
+    {
+        get
+        {
+            lock (_gate)
+                return [.. _used];
+        }
+    }
+
+    /// <summary>A blob of this pack is used by the run.</summary>
+    public void Use(uint pack)
+    {
+        lock (_gate)
+        {
+            if (_adopted.Remove(pack, out var adopted))
+                _used.Add(adopted);
         }
     }
 
@@ -109,27 +147,44 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
             try
             {
                 if (await context.ReadSealedAsync(key, token) is { } plain)
-                    Merge(IndexSegment.Read(key, plain));
+                    Merge(IndexSegment.Read(key, plain), ObjectNames.RunOfSegment(key));
             }
             catch (RepositoryDamagedException)
             {
                 return;
             }
         });
+        if (adoptFor is { } machine)
+        {
+            foreach (var adopted in await Adoption.FindAsync(context, machine, MayAdopt, cancellationToken))
+                Adopt(adopted);
+        }
     }
 
-    private void Merge(IndexSegment segment)
+    private bool MayAdopt(PackName pack)
+    {
+        lock (_gate)
+            return !listing.ExcludedPacks.Contains(pack.Key) && !_numbers.ContainsKey((pack, false)) && !_numbers.ContainsKey((pack, true));
+    }
+
+    private void Adopt(AdoptedPack adopted)
+    {
+        // Whoever can write to the store could have put it there: opened before it is used, like any hearsay.
+        Add(adopted.Pack, adopted.Chunks, isHearsay: true);
+        lock (_gate)
+            _adopted.Add(_numbers[(adopted.Pack.Name, true)], adopted);
+    }
+
+    private void Merge(IndexSegment segment, RunId? run)
     {
         lock (_gate)
         {
             _table.Reserve(segment.Count);
             var numbers = new uint?[segment.Packs.Count];
             for (var i = 0; i < numbers.Length; i++)
-            {
-                var pack = segment.Packs[i];
-                numbers[i] = listing.ExcludedPacks.Contains(pack.Name.Key) || !segment.Believes(pack) ? null : NumberOf(pack);
-            }
-
+                numbers[i] = listing.ExcludedPacks.Contains(segment.Packs[i].Name.Key) 
+                    ? null
+                    : NumberOf(segment.Packs[i], run is not null && segment.Packs[i].Name.Run != run);
             for (var i = 0; i < segment.Count; i++)
             {
                 var entry = segment[i];
@@ -141,14 +196,15 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
     }
 
     // Caller holds _gate.
-    private uint NumberOf(IndexedPack pack)
+    private uint NumberOf(IndexedPack pack, bool isHearsay)
     {
-        if (_numbers.TryGetValue(pack.Name, out var number))
+        if (_numbers.TryGetValue((pack.Name, isHearsay), out var number))
             return number;
         number = (uint)_packs.Count;
         _packs.Add(pack);
+        _hearsay.Add(isHearsay);
         _packChecks.Add(null);
-        _numbers.Add(pack.Name, number);
+        _numbers.Add((pack.Name, isHearsay), number);
         return number;
     }
 }

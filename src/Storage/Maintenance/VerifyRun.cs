@@ -86,6 +86,23 @@ internal sealed class VerifyRun : IDisposable
     private async Task<IReadOnlyList<string>> CheckSegmentsAsync(
         IReadOnlyList<RestorePoint> points, Dictionary<string, long> packs, CancellationToken cancellationToken)
     {
+        while (true)
+        {
+            var known = _damage.ToArray();
+            var (epoch, segments) = await CheckSegmentsOnceAsync(points, packs, cancellationToken);
+            if (_damage.Count == known.Length || (await IndexListing.ReadAsync(_context, forWriting: false, cancellationToken)).Epoch == epoch)
+                return segments;
+            // A collector was at work meanwhile: what seems missing may be folded, moved or collected.
+            _damage.Clear();
+            foreach (var (key, problem) in known)
+                _damage[key] = problem;
+        }
+    }
+
+    private async Task<(int Epoch, IReadOnlyList<string> Segments)> CheckSegmentsOnceAsync(
+        IReadOnlyList<RestorePoint> points, Dictionary<string, long> packs, CancellationToken cancellationToken)
+    {
+        _segments = 0;
         var listing = await IndexListing.ReadAsync(_context, forWriting: false, cancellationToken);
         var expected = listing.Segments.ToDictionary(key => key, _ => (string?)null, StringComparer.Ordinal);
         foreach (var point in points)
@@ -101,9 +118,27 @@ internal sealed class VerifyRun : IDisposable
             _segments++;
             foreach (var pack in segment.Packs)
                 await CheckPackAsync(pack, packs, cancellationToken);
+            await CheckHearsayAsync(key, segment, cancellationToken);
         }
 
-        return [.. expected.Keys];
+        return (listing.Epoch, [.. expected.Keys]);
+    }
+
+    // What a run says of other runs' packs must be what those packs hold: else someone tried to lead the hosts astray.
+    private async Task CheckHearsayAsync(string key, IndexSegment segment, CancellationToken cancellationToken)
+    {
+        if (ObjectNames.RunOfSegment(key) is not { } run || segment.Packs.All(pack => pack.Name.Run == run))
+            return;
+        var accepted = await CollectorSegments.AcceptedAsync(_context, segment, run, cancellationToken);
+        for (var i = 0; i < segment.Count; i++)
+        {
+            if (segment[i].Pack >= segment.Packs.Count || !accepted.Accepts(segment[i]))
+            {
+                _damage[key] = new RepositoryDamagedException(
+                    key, "what the packs it names hold", $"something else of packs of another run, for blob '{segment[i].Id}'").Message;
+                return;
+            }
+        }
     }
 
     private async Task<IndexSegment?> ReadSegmentAsync(string key, string? hash, CancellationToken cancellationToken)

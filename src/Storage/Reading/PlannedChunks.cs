@@ -12,7 +12,7 @@ internal delegate ValueTask ChunkSink(WantedChunk chunk, ReadOnlyMemory<byte> co
 
 /// <summary>
 /// Reads many chunks, planned by pack with neighbouring blobs read together, several reads in flight, opened in parallel.
-/// Memory: <see cref="RangesInFlight"/> ranges of <see cref="RangeTarget"/> (or one blob) and a chunk for each.
+/// Memory: <see cref="IObjectStore.ReadsAtOnce"/> ranges of <see cref="RangeTarget"/> (or one blob) and a chunk for each.
 /// </summary>
 internal sealed class PlannedChunks(RepositoryContext context, BlobReader blobs, int chunkSize)
 {
@@ -21,14 +21,13 @@ internal sealed class PlannedChunks(RepositoryContext context, BlobReader blobs,
 
     private const int RangeTarget = 4 << 20;
     private const int RangeGap = 64 << 10; // read over rather than seek
-    private const int RangesInFlight = 8;
 
     /// <summary>Reads all; a damaged chunk goes to <paramref name="damaged"/>, or is thrown without one.</summary>
     public Task ReadAsync(
         IEnumerable<WantedChunk> wanted, ChunkSink sink, Action<WantedChunk, RepositoryDamagedException>? damaged,
         CancellationToken cancellationToken)
     {
-        var options = context.Scheduler.AtOnce(RangesInFlight, cancellationToken);
+        var options = context.Scheduler.AtOnce(context.Store.ReadsAtOnce, cancellationToken);
         return Parallel.ForEachAsync(Plan(wanted), options, (range, token) => ReadRangeAsync(range, sink, damaged, token));
     }
 

@@ -38,7 +38,7 @@ public sealed partial class BackupRun : IAsyncDisposable
     internal BackupRun(RepositoryContext context, BackupRunOptions options, RunStart start)
     {
         (_context, _options, _start) = (context, options, start);
-        _index = new RepositoryIndex(context, start.Listing);
+        _index = new RepositoryIndex(context, start.Listing, start.Machine);
         _blobs = new BlobReader(context);
         Trees = new TreeReader(_blobs);
         _known = new KnownBlobs(context, _index, _blobs);

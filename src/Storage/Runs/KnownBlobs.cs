@@ -31,8 +31,10 @@ internal sealed class KnownBlobs(RepositoryContext context, RepositoryIndex inde
                     return NewClaim(id);
             }
 
-            if (await MayReuseAsync(found.Value.Entry, found.Value.Pack, copy, chunkSize, cancellationToken))
-                return new Claim(false, new BlobLocation(found.Value.Pack.Name, found.Value.Entry.Offset, found.Value.Entry.Length), null);
+            if (!await MayReuseAsync(found.Value.Entry, found.Value.Pack, copy, chunkSize, cancellationToken))
+                continue;
+            index.Use(found.Value.Entry.Pack);
+            return new Claim(false, new BlobLocation(found.Value.Pack.Name, found.Value.Entry.Offset, found.Value.Entry.Length), null);
         }
     }
 
@@ -44,6 +46,7 @@ internal sealed class KnownBlobs(RepositoryContext context, RepositoryIndex inde
             if (_underway.TryGetValue(id, out var blob))
                 return new Claim(false, default, blob);
             if (index.IsLoaded && index.Find(in id, 0) is { } found && found.Pack.Name.Writer == context.Writer
+                && !index.IsHearsay(found.Entry.Pack)
                 && found.Entry.Kind == BlobKind.Node
                 && index.IsPresentAsync(found.Entry.Pack, CancellationToken.None) is { IsCompletedSuccessfully: true } present
                 && present.GetAwaiter().GetResult())
@@ -92,7 +95,7 @@ internal sealed class KnownBlobs(RepositoryContext context, RepositoryIndex inde
     {
         if (entry.Kind != BlobKind.Chunk || !await index.IsPresentAsync(entry.Pack, cancellationToken))
             return false;
-        if (pack.Name.Writer == context.Writer || index.IsChecked(entry.Id, copy))
+        if ((pack.Name.Writer == context.Writer && !index.IsHearsay(entry.Pack)) || index.IsChecked(entry.Id, copy))
             return true;
         var buffer = ArrayPool<byte>.Shared.Rent(chunkSize);
         try

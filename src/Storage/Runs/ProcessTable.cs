@@ -18,8 +18,8 @@ internal abstract class ProcessTable
 
     private sealed class Linux : ProcessTable
     {
-        private const int NoSuchProcess = 3; // ESRCH: it ended while it was read
         private const long Unreadable = -1;
+        private const int NoSuchProcess = 3; // ESRCH
         private const int StartField = 20; // of /proc/pid/stat, counted from the third field (state) as 1
 
         public override ProcessMark? Own { get; } = ReadOwn();
@@ -60,13 +60,13 @@ internal abstract class ProcessTable
                 var fields = stat[(stat.LastIndexOf(')') + 2)..].Split(' ');
                 return long.Parse(fields[StartField - 1], CultureInfo.InvariantCulture);
             }
-            catch (IOException none) when (none is FileNotFoundException or DirectoryNotFoundException || none.HResult == NoSuchProcess)
+            catch (Exception gone) when (gone is FileNotFoundException or DirectoryNotFoundException || gone.HResult == NoSuchProcess)
             {
-                return null;
+                return null; // there is none, or it ended while it was read
             }
             catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
             {
-                return Unreadable;
+                return Unreadable; // no open files left, or no right to look: says nothing of that process
             }
         }
     }

@@ -21,6 +21,9 @@ public interface IObjectStore : IAsyncDisposable
     /// <summary>The same store past any cache, for whoever must see what is really there. Owns nothing.</summary>
     IObjectStore Uncached => this;
 
+    /// <summary>How many reads of some MiB it takes at once to get all out of it.</summary>
+    int ReadsAtOnce => 8;
+
     /// <summary>Creates the object; of any number of callers exactly one gets true, the others false and an object that is
     /// durable.</summary>
     /// <exception cref="StoreException">The store failed: the object may or may not exist.</exception>

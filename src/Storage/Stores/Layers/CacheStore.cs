@@ -18,6 +18,8 @@ public sealed class CacheStore(IObjectStore inner, CacheFolder folder) : IObject
 
     public string Description => inner.Description;
 
+    public int ReadsAtOnce => inner.ReadsAtOnce;
+
     public IObjectStore Uncached => inner;
 
     public ValueTask<bool> PutIfAbsentAsync(string key, ReadOnlyMemory<byte> content, CancellationToken cancellationToken) =>
@@ -29,7 +31,8 @@ public sealed class CacheStore(IObjectStore inner, CacheFolder folder) : IObject
     {
         if (PackName.TryParse(key) is { IsData: false })
             return ReadBlocksAsync(key, offset, buffer, cancellationToken);
-        var isWhole = key.StartsWith(ObjectNames.Index, StringComparison.Ordinal) || key.StartsWith(ObjectNames.Points, StringComparison.Ordinal);
+        var isWhole = key.StartsWith(ObjectNames.Index, StringComparison.Ordinal)
+            || key.StartsWith(ObjectNames.Points, StringComparison.Ordinal);
         return isWhole && offset == 0 && buffer.Length > 0
             ? ReadWholeAsync(key, buffer, cancellationToken)
             : inner.ReadAsync(key, offset, buffer, cancellationToken);

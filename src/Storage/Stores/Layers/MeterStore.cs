@@ -56,6 +56,8 @@ public sealed class MeterStore(IObjectStore inner, RequestCounts counts) : IObje
 
     public string Description => inner.Description;
 
+    public int ReadsAtOnce => inner.ReadsAtOnce;
+
     public ValueTask<bool> PutIfAbsentAsync(string key, ReadOnlyMemory<byte> content, CancellationToken cancellationToken)
     {
         counts.Put(content.Length);

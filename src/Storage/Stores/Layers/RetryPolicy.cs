@@ -4,8 +4,8 @@ namespace Tidemark.Storage;
 /// <summary>
 /// When a failed call of a store is tried again: only where <see cref="StoreException.IsTransient"/>, after a random pause that grows,
 /// and until <see cref="Patience"/> is over for that call or since the store last did anything at all. After a call gave up, the others
-/// are tried once each, until one succeeds. A store that never answered gets <see cref="FirstPatience"/> only: its address is likelier wrong
-/// than its server down. Shared by all calls to one store; safe from any thread.
+/// are tried once each, until one succeeds. A store that never answered gets <see cref="FirstPatience"/> only: its address is likelier
+/// wrong than its server down. Shared by all calls to one store; safe from any thread.
 /// </summary>
 public sealed class RetryPolicy(TimeProvider clock, Random random)
 {

@@ -12,6 +12,8 @@ public sealed class RetryStore(IObjectStore inner, RetryPolicy policy) : IObject
 {
     public string Description => inner.Description;
 
+    public int ReadsAtOnce => inner.ReadsAtOnce;
+
     public ValueTask<bool> PutIfAbsentAsync(string key, ReadOnlyMemory<byte> content, CancellationToken cancellationToken) =>
         CreateAsync(
             token => inner.PutIfAbsentAsync(key, content, token), token => HoldsAsync(key, content, token), cancellationToken);

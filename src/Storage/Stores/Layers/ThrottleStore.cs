@@ -9,6 +9,8 @@ public sealed class ThrottleStore(IObjectStore inner, RateLimit limit) : IObject
 {
     public string Description => inner.Description;
 
+    public int ReadsAtOnce => inner.ReadsAtOnce;
+
     public async ValueTask<bool> PutIfAbsentAsync(string key, ReadOnlyMemory<byte> content, CancellationToken cancellationToken)
     {
         await limit.TakeAsync(content.Length, cancellationToken);

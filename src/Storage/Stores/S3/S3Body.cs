@@ -19,8 +19,8 @@ internal sealed class StallGuard : IDisposable
 
     public CancellationToken Token => _stop.Token;
 
-    /// <summary>Whether the time ran out, and not the caller's patience.</summary>
-    public bool IsStalled => _stop.IsCancellationRequested && !_caller.IsCancellationRequested;
+    /// <summary>Whether the caller wants no answer any more.</summary>
+    public bool IsGivenUp => _caller.IsCancellationRequested;
 
     public void Moved() => _stop.CancelAfter(_time);
 

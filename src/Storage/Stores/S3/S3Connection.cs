@@ -17,13 +17,12 @@ internal sealed class S3Connection : IDisposable
     private const int Connections = 64;
     private static readonly TimeSpan ConnectTime = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan ConnectionLife = TimeSpan.FromMinutes(5); // then the address is looked up again
-    private readonly SocketsHttpHandler _handler;
     private readonly HttpClient _http;
 
     /// <exception cref="StoreException">The file of trusted certificates can't be used.</exception>
     public S3Connection(S3Options options)
     {
-        _handler = new SocketsHttpHandler
+        var handler = new SocketsHttpHandler
         {
             MaxConnectionsPerServer = Connections,
             ConnectTimeout = ConnectTime,
@@ -32,8 +31,8 @@ internal sealed class S3Connection : IDisposable
             AutomaticDecompression = DecompressionMethods.None,
         };
         if (options.CaBundle is { } file)
-            _handler.SslOptions = new SslClientAuthenticationOptions { CertificateChainPolicy = Trust(file) };
-        _http = new HttpClient(_handler, disposeHandler: false) { Timeout = Timeout.InfiniteTimeSpan };
+            handler.SslOptions = new SslClientAuthenticationOptions { CertificateChainPolicy = Trust(file) };
+        _http = new HttpClient(new SentOnce(handler)) { Timeout = Timeout.InfiniteTimeSpan };
         var config = new AmazonS3Config
         {
             AuthenticationRegion = options.Region,
@@ -60,7 +59,6 @@ internal sealed class S3Connection : IDisposable
     {
         Client.Dispose();
         _http.Dispose();
-        _handler.Dispose();
     }
 
     private static X509ChainPolicy Trust(string file)

@@ -10,6 +10,8 @@ namespace Tidemark.Storage;
 /// <summary>What the SDK and the network throw, as <see cref="StoreException"/>: what failed, on what, and whether it may pass.</summary>
 internal static class S3Failures
 {
+    private const string EndpointHint = "AWS_ENDPOINT_URL is the server's address";
+
     /// <summary>Whether a failed call means that there is no such object.</summary>
     public static bool IsMissing(AmazonS3Exception failure) =>
         failure.StatusCode == HttpStatusCode.NotFound && failure.ErrorCode is not "NoSuchBucket";
@@ -25,14 +27,16 @@ internal static class S3Failures
     {
         StoreException known => known,
         AmazonServiceException answer when (int)answer.StatusCode > 0 => Answered(answer, what, store, options),
+        _ when Find<TimeoutException>(failure) is not null => Failed(
+            what, store, $"{Server(options)} can't be reached (no answer in time)", true, failure, EndpointHint),
+        _ when Find<OperationCanceledException>(failure) is not null => Failed(
+            what, store, $"{Server(options)} sent and took nothing for {options.StallTime.TotalSeconds:0} s", true, failure),
         _ when Find<AuthenticationException>(failure) is { } tls => Failed(
             what, store, $"the server's certificate is not trusted ({tls.Message.TrimEnd('.')})", false, failure, options.CaBundle is null
                 ? "AWS_CA_BUNDLE=FILE names the certificates (PEM) to trust in the place of the system's"
                 : $"'{options.CaBundle}' (AWS_CA_BUNDLE) must hold the certificate that signed the server's"),
         _ when Find<SocketException>(failure) is { } socket => Failed(
-            what, store, $"{Server(options)} can't be reached ({socket.Message})", true, failure, "AWS_ENDPOINT_URL is the server's address"),
-        TimeoutException or OperationCanceledException => Failed(
-            what, store, $"{Server(options)} sent and took nothing for {options.StallTime.TotalSeconds:0} s", true, failure),
+            what, store, $"{Server(options)} can't be reached ({socket.Message})", true, failure, EndpointHint),
         AmazonClientException when Find<HttpRequestException>(failure) is null && Find<IOException>(failure) is null => Failed(
             what, store, "no credentials were found", false, failure,
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile in ~/.aws/credentials (AWS_PROFILE)"),
@@ -51,9 +55,11 @@ internal static class S3Failures
             ("InvalidAccessKeyId", _) => Failed(
                 what, store, "the server does not know this access key", false, answer, "AWS_ACCESS_KEY_ID, or the profile in AWS_PROFILE"),
             ("SignatureDoesNotMatch", _) => Failed(
-                what, store, "the secret key is not the access key's", false, answer, "AWS_SECRET_ACCESS_KEY, or the profile in AWS_PROFILE"),
+                what, store, "the secret key is not the access key's", false, answer,
+                "AWS_SECRET_ACCESS_KEY, or the profile in AWS_PROFILE"),
             ("RequestTimeTooSkewed" or "RequestExpired", _) => Failed(
-                what, store, $"this host's clock differs too much from the server's; here it is {DateTimeOffset.UtcNow:yyyy-MM-dd HH:mm} UTC",
+                what, store,
+                $"this host's clock differs too much from the server's; here it is {DateTimeOffset.UtcNow:yyyy-MM-dd HH:mm} UTC",
                 false, answer, "timedatectl set-ntp true"),
             (_, HttpStatusCode.NotImplemented) => new StoreUnsuitableException(
                 $"Could not {what} in '{store}': the server has no conditional create (501).", answer),

@@ -50,7 +50,11 @@ public sealed record S3Options
             || letter is '.' or '-'))
             throw new FormatException($"Repository '{url}' names no bucket: 3 to 63 of a-z, 0-9, '.' and '-' after 's3://'.");
         if (prefix.Length > 0 && !ObjectKey.IsValid(prefix))
-            throw new FormatException($"Repository '{url}' has a prefix with other letters than A-Z, a-z, 0-9, '.', '_', '%', '-' and '/'.");
+        {
+            throw new FormatException(
+                $"Repository '{url}' has a prefix with other letters than A-Z, a-z, 0-9, '.', '_', '%', '-' and '/'.");
+        }
+
         var endpoint = First(environment, "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")?.TrimEnd('/');
         if (endpoint is not null && !(Uri.TryCreate(endpoint, UriKind.Absolute, out var uri) && uri.Scheme is "http" or "https"))
             throw new FormatException($"AWS_ENDPOINT_URL is '{endpoint}'; it must begin with http:// or https://.");

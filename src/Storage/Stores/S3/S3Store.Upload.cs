@@ -57,8 +57,8 @@ public sealed partial class S3Store
         {
             ObjectKey.Check(key);
             _digest ??= _md5.GetHashAndReset();
-            var hash = PackName.TryParse(key) is { } pack ? pack.Hash.ToString() : null;
-            return _store.CreateAsync(key, new Body(default, _file, _length, _digest, hash), cancellationToken);
+            var body = new Body(default, _file, _length, _digest, IsNamedByHash: PackName.TryParse(key) is not null);
+            return _store.CreateAsync(key, body, cancellationToken);
         }
 
         public ValueTask DisposeAsync()

@@ -3,6 +3,7 @@ using System.Net;
 using System.Runtime.CompilerServices;
 using Amazon.S3;
 using Amazon.S3.Model;
+using Microsoft.Win32.SafeHandles;
 
 namespace Tidemark.Storage;
 
@@ -31,12 +32,15 @@ public sealed partial class S3Store : IObjectStore
 
     public string Description { get; }
 
+    public int ReadsAtOnce => 16;
+
     private AmazonS3Client Client => _connection.Client;
 
     public ValueTask<bool> PutIfAbsentAsync(string key, ReadOnlyMemory<byte> content, CancellationToken cancellationToken)
     {
         ObjectKey.Check(key);
-        return CreateAsync(key, new Body(content, null, content.Length, TransferMd5.Of(content.Span), null), cancellationToken);
+        var body = new Body(content, null, content.Length, TransferMd5.Of(content.Span), IsNamedByHash: false);
+        return CreateAsync(key, body, cancellationToken);
     }
 
     public ValueTask<IObjectUpload> StartUploadAsync(CancellationToken cancellationToken)
@@ -155,10 +159,15 @@ public sealed partial class S3Store : IObjectStore
             };
             var page = await Client.ListObjectsV2Async(request, guard.Token);
             if (page.IsTruncated == true && (string.IsNullOrEmpty(page.NextContinuationToken) || page.NextContinuationToken == from))
-                throw new StoreException($"Could not list '{prefix}' in '{Description}': a page says that more follow, but not where.", true);
+            {
+                throw new StoreException(
+                    $"Could not list '{prefix}' in '{Description}': a page says that more follow, but not where.", isTransient: true);
+            }
+
             return (page.S3Objects ?? []).TrueForAll(found => found.Key.StartsWith(request.Prefix, StringComparison.Ordinal))
                 ? page
-                : throw new StoreException($"Could not list '{prefix}' in '{Description}': the server listed other keys.", false);
+                : throw new StoreException(
+                    $"Could not list '{prefix}' in '{Description}': the server listed other keys.", isTransient: false);
         }
         catch (Exception failure) when (IsStores(failure, guard))
         {
@@ -188,7 +197,7 @@ public sealed partial class S3Store : IObjectStore
         if (_creating is null)
             return await PutAsync(key, body, "*", cancellationToken);
         // What is named by its hash can be put twice; everything else is looked up and put by one process of this host at a time.
-        using var alone = body.Sha256 is null ? await _creating.TakeAsync(cancellationToken) : null;
+        using var alone = body.IsNamedByHash ? null : await _creating.TakeAsync(cancellationToken);
         return await HeadAsync(key, cancellationToken) is null && await PutAsync(key, body, null, cancellationToken);
     }
 
@@ -208,9 +217,7 @@ public sealed partial class S3Store : IObjectStore
                 MD5Digest = Convert.ToBase64String(body.Md5),
                 IfNoneMatch = ifNoneMatch,
             };
-            // The server compares what it got with this hash, and the SDK need not read the body once more to compute it.
-            if (body.Sha256 is { } hash)
-                request.Headers["x-amz-content-sha256"] = hash;
+            SentOnce.Begin();
             await Client.PutObjectAsync(request, guard.Token);
             return true;
         }
@@ -224,16 +231,15 @@ public sealed partial class S3Store : IObjectStore
         }
     }
 
-    // A cancellation is the caller's unless the guard's time ran out; a failure to read the spool file is the store's, too.
+    // What a caller that gave up gets is its own cancellation; a connection that took too long is a cancellation, too, but the store's.
     private static bool IsStores(Exception failure, StallGuard guard) =>
-        failure is not StoreException && (failure is not OperationCanceledException || guard.IsStalled);
+        failure is not StoreException && !(failure is OperationCanceledException && guard.IsGivenUp);
 
     private StoreException Failed(Exception failure, string what) => S3Failures.Translate(failure, what, Description, _options);
 
     private static DateTimeOffset TimeOf(DateTime? time) =>
         time is { } known ? new DateTimeOffset(known.ToUniversalTime()) : DateTimeOffset.UnixEpoch;
 
-    /// <summary>What a PUT sends: memory or a file, its MD5, and where its name holds it, its SHA-256 as hex.</summary>
-    private sealed record Body(
-        ReadOnlyMemory<byte> Content, Microsoft.Win32.SafeHandles.SafeFileHandle? File, long Length, byte[] Md5, string? Sha256);
+    /// <summary>What a PUT sends: memory or a file, its MD5, and whether its key is that of a pack.</summary>
+    private sealed record Body(ReadOnlyMemory<byte> Content, SafeFileHandle? File, long Length, byte[] Md5, bool IsNamedByHash);
 }
