@@ -17,7 +17,6 @@ internal sealed class IndexSegment
     private const int PackSize = 64;
     private const int EntrySize = 48;
     private readonly byte[] _bytes;
-    private RunId? _origin;
 
     private IndexSegment(byte[] bytes, IndexedPack[] packs, int count)
     {
@@ -29,12 +28,6 @@ internal sealed class IndexSegment
     public IReadOnlyList<IndexedPack> Packs { get; }
 
     public int Count { get; }
-
-    /// <summary>
-    /// Whether what it says of a pack is to be believed. A segment of a run names packs of that run only: else a host could talk others
-    /// into trusting places in their own packs where nothing of the kind lies (I10).
-    /// </summary>
-    public bool Believes(IndexedPack pack) => _origin is null || pack.Name.Run == _origin;
 
     public IndexEntry this[int index]
     {
@@ -104,6 +97,6 @@ internal sealed class IndexSegment
             packs[i] = new IndexedPack(PackName.Read(line, isData: line[PackName.Size + 4] == (byte)'d'), size);
         }
 
-        return new IndexSegment(bytes, packs, (int)count) { _origin = ObjectNames.RunOfSegment(key) };
+        return new IndexSegment(bytes, packs, (int)count);
     }
 }

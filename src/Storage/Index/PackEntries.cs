@@ -16,8 +16,7 @@ internal static class PackEntries
         {
             if (await TryReadAsync(context, key, cancellationToken) is not { } segment)
                 continue;
-            var packs = segment.Packs
-                .Select(pack => segment.Believes(pack) && isWanted(pack.Name.Key) ? pack.Name.Key : null).ToArray();
+            var packs = segment.Packs.Select(pack => pack.Name.Key).Select(pack => isWanted(pack) ? pack : null).ToArray();
             if (Array.TrueForAll(packs, pack => pack is null))
                 continue;
             for (var i = 0; i < segment.Count; i++)

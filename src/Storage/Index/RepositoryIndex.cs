@@ -182,7 +182,7 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
             _table.Reserve(segment.Count);
             var numbers = new uint?[segment.Packs.Count];
             for (var i = 0; i < numbers.Length; i++)
-                numbers[i] = listing.ExcludedPacks.Contains(segment.Packs[i].Name.Key) 
+                numbers[i] = listing.ExcludedPacks.Contains(segment.Packs[i].Name.Key)
                     ? null
                     : NumberOf(segment.Packs[i], run is not null && segment.Packs[i].Name.Run != run);
             for (var i = 0; i < segment.Count; i++)

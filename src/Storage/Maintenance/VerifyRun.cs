@@ -150,10 +150,7 @@ internal sealed class VerifyRun : IDisposable
             var actual = Convert.ToHexStringLower(SHA256.HashData(content));
             if (hash is not null && hash != actual)
                 throw new RepositoryDamagedException(key, $"SHA-256 '{hash}'", $"'{actual}'");
-            var segment = IndexSegment.Read(key, _context.Open(key, content));
-            if (segment.Packs.FirstOrDefault(pack => !segment.Believes(pack)) is { Name: { } foreign })
-                throw new RepositoryDamagedException(key, "packs of its own run", $"pack '{foreign.Key}' of another run");
-            return segment;
+            return IndexSegment.Read(key, _context.Open(key, content));
         }
         catch (RepositoryDamagedException failure)
         {
