@@ -90,7 +90,8 @@ internal sealed class VerifyRun : IDisposable
         {
             var known = _damage.ToArray();
             var (epoch, segments) = await CheckSegmentsOnceAsync(points, packs, cancellationToken);
-            if (_damage.Count == known.Length || (await IndexListing.ReadAsync(_context, forWriting: false, cancellationToken)).Epoch == epoch)
+            if (_damage.Count == known.Length
+                || (await IndexListing.ReadAsync(_context, forWriting: false, cancellationToken)).Epoch == epoch)
                 return segments;
             // A collector was at work meanwhile: what seems missing may be folded, moved or collected.
             _damage.Clear();
