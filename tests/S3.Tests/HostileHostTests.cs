@@ -38,9 +38,10 @@ public sealed class HostileHostTests(CephFixture fixture, LabFixture lab)
         Assert.Equal(keys, await KeysAsync(way.Bucket));
         (await way.Command.RunAsync("verify", "--level", "data")).AssertDone();
 
-        await FoundAsync(way, host, keys.First(key => key.Contains("/packs/", StringComparison.Ordinal)), "packs", "verify", "--no-quarantine", "--level");
-        await FoundAsync(way, host, keys.First(key => key.Contains("/index/", StringComparison.Ordinal)), "quick", "verify", "--no-quarantine", "--level");
-        await FoundAsync(way, host, keys.First(key => key.Contains("/points/", StringComparison.Ordinal)), "quick", "verify", "--no-quarantine", "--level");
+        string First(string part) => keys.First(key => key.Contains(part, StringComparison.Ordinal));
+        await FoundAsync(way, host, First("/packs/"), "packs", "verify", "--no-quarantine", "--level");
+        await FoundAsync(way, host, First("/index/"), "quick", "verify", "--no-quarantine", "--level");
+        await FoundAsync(way, host, First("/points/"), "quick", "verify", "--no-quarantine", "--level");
         await way.AssertRestoresAsync();
         await way.Machine.StopAsync(Token);
     }

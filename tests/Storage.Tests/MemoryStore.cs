@@ -86,7 +86,6 @@ internal sealed class MemoryStore : IObjectStore
         var number = Interlocked.Increment(ref _operations);
         BeforeWrite?.Invoke(number, key);
         _objects.TryRemove(key, out _);
-        _times.TryRemove(key, out _);
         AfterWrite?.Invoke(number, key);
         return ValueTask.CompletedTask;
     }

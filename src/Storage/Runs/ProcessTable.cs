@@ -18,7 +18,6 @@ internal abstract class ProcessTable
 
     private sealed class Linux : ProcessTable
     {
-        private const int NoSuchProcess = 3; // ESRCH: it ended while it was read
         private const long Unreadable = -1;
         private const int StartField = 20; // of /proc/pid/stat, counted from the third field (state) as 1
 
@@ -62,7 +61,7 @@ internal abstract class ProcessTable
             }
             catch (Exception gone) when (gone is FileNotFoundException or DirectoryNotFoundException || gone.HResult == NoSuchProcess)
             {
-                return null;
+                return null; // there is none, or it ended while it was read
             }
             catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
             {
