@@ -6,12 +6,14 @@ namespace Tidemark.Protocol.Tests;
 /// <summary>Restores points while everything else goes on: what it reads is exact, or it is told why not.</summary>
 internal sealed class ReaderWork(Actor actor)
 {
+    private const int MostRestores = 6;
+
     // Without a heartbeat for six hours a reader is not protected any more; the driver may hold its heartbeat back after a jump.
     private static readonly TimeSpan SurelyProtected = TimeSpan.FromHours(5);
 
     public async Task RunAsync(int restores)
     {
-        for (var restore = 0; restore < restores; restore++)
+        for (var restore = 0; restore < restores || (actor.World.AreWritersAtWork && restore < MostRestores); restore++)
         {
             try
             {

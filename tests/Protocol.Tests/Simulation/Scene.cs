@@ -22,19 +22,20 @@ internal static class Scene
             CollectorRules = collectorRules ?? CollectorRules.All,
         };
         world.Objects.TryCreate("config", Config);
-        var writers = world.Random.Next(2, 4);
+        var isSmall = world.Random.Next(2) == 0; // few act, and collections come to their end while they do
+        var writers = isSmall ? world.Random.Next(1, 3) : world.Random.Next(2, 4);
         Found(world);
         for (var writer = 0; writer < writers; writer++)
         {
             // Two hosts now and then have the same machine, as after a failover that was none.
             var machine = Machines[world.Random.Next(8) == 0 ? 0 : writer % Machines.Length];
-            AddWriter(world, $"writer-{writer}", (ulong)writer + 1, machine, world.Random.Next(4, 7));
+            AddWriter(world, $"writer-{writer}", (ulong)writer + 1, machine, isSmall ? world.Random.Next(6, 9) : world.Random.Next(4, 7));
         }
 
         for (var reader = 0; reader < 2; reader++)
             world.Spawn($"reader-{reader}", 10 + (ulong)reader, actor => new ReaderWork(actor).RunAsync(world.Random.Next(1, 4)));
         var window = Windows[world.Random.Next(Windows.Length)];
-        for (var collector = 0; collector < 2; collector++)
+        for (var collector = 0; collector < (isSmall ? 1 : 2); collector++)
             AddCollector(world, $"collector-{collector}", 20 + (ulong)collector, world.Random.Next(1, 4), window);
         AddRetirer(world, "retirer", 12);
         world.Spawn("fencer", 7, actor => FencerWork.RunAsync(actor, world.Random.Next(0, 3)));
