@@ -19,6 +19,7 @@ internal abstract class ProcessTable
     private sealed class Linux : ProcessTable
     {
         private const long Unreadable = -1;
+        private const int NoSuchProcess = 3; // ESRCH: it ended while it was read
         private const int StartField = 20; // of /proc/pid/stat, counted from the third field (state) as 1
 
         public override ProcessMark? Own { get; } = ReadOwn();
