@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+using System.Buffers;
 using System.Buffers.Binary;
 using System.Text;
 
@@ -17,15 +18,27 @@ internal static class SealedObject
     public static byte[] Close(RepositoryKeys keys, ZstdCodec codec, string path, ReadOnlySpan<byte> plain)
     {
         ArgumentOutOfRangeException.ThrowIfGreaterThan(plain.Length, StorageLimits.MaxSealedObject - Overhead);
-        var packed = new byte[plain.Length];
-        var length = codec.Compress(plain, packed, Level);
-        var compressed = length > 0 && length < plain.Length;
-        var stored = compressed ? packed.AsSpan(0, length) : plain;
+        var packed = ArrayPool<byte>.Shared.Rent(Math.Max(1, plain.Length)); // index segments are megabytes
+        try
+        {
+            var length = codec.Compress(plain, packed.AsSpan(0, plain.Length), Level);
+            return length > 0 && length < plain.Length
+                ? Close(keys, path, plain.Length, BlobCompression.Zstd, packed.AsSpan(0, length))
+                : Close(keys, path, plain.Length, BlobCompression.None, plain);
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(packed);
+        }
+    }
+
+    private static byte[] Close(RepositoryKeys keys, string path, int plainLength, BlobCompression how, ReadOnlySpan<byte> stored)
+    {
         var sealedBytes = new byte[Overhead + stored.Length];
         "TDMO"u8.CopyTo(sealedBytes);
         sealedBytes[4] = 1;
-        sealedBytes[5] = (byte)(compressed ? BlobCompression.Zstd : BlobCompression.None);
-        BinaryPrimitives.WriteUInt32LittleEndian(sealedBytes.AsSpan(8), (uint)plain.Length);
+        sealedBytes[5] = (byte)how;
+        BinaryPrimitives.WriteUInt32LittleEndian(sealedBytes.AsSpan(8), (uint)plainLength);
         Span<byte> key = stackalloc byte[RepositoryKeys.KeySize];
         keys.ObjectKey(path, key);
         var rest = sealedBytes.AsSpan(HeaderSize);
@@ -45,20 +58,37 @@ internal static class SealedObject
         var isRaw = content[5] == (byte)BlobCompression.None;
         if (plainLength > StorageLimits.MaxSealedObject || (isRaw && plainLength != stored))
             throw new RepositoryDamagedException(path, "a plain length within the limits", $"{plainLength} bytes");
+        if (isRaw)
+        {
+            var body = new byte[stored];
+            OpenBody(keys, path, content, body);
+            return body;
+        }
+
+        var packed = ArrayPool<byte>.Shared.Rent(Math.Max(1, stored));
+        try
+        {
+            OpenBody(keys, path, content, packed.AsSpan(0, stored));
+            var plain = new byte[plainLength];
+            return codec.Decompress(packed.AsSpan(0, stored), plain) == plainLength
+                ? plain
+                : throw new RepositoryDamagedException(path, $"{plainLength} bytes after decompression", "something else");
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(packed);
+        }
+    }
+
+    private static void OpenBody(RepositoryKeys keys, string path, ReadOnlySpan<byte> content, Span<byte> body)
+    {
         Span<byte> key = stackalloc byte[RepositoryKeys.KeySize];
         keys.ObjectKey(path, key);
-        var body = new byte[stored];
         var rest = content[HeaderSize..];
         var aad = Aad(keys, content, path);
         if (!Seal.TryOpen(
-            keys.IsEncrypted, key, aad, rest[..Seal.NonceSize], rest.Slice(Seal.NonceSize, stored), rest[^Seal.TagSize..], body))
+            keys.IsEncrypted, key, aad, rest[..Seal.NonceSize], rest.Slice(Seal.NonceSize, body.Length), rest[^Seal.TagSize..], body))
             throw new RepositoryDamagedException(path, "bytes sealed for this key", "other bytes");
-        if (isRaw)
-            return body;
-        var plain = new byte[plainLength];
-        return codec.Decompress(body, plain) == plainLength
-            ? plain
-            : throw new RepositoryDamagedException(path, $"{plainLength} bytes after decompression", "something else");
     }
 
     private static byte[] Aad(RepositoryKeys keys, ReadOnlySpan<byte> header, string path) =>
