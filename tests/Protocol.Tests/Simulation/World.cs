@@ -206,7 +206,8 @@ internal sealed class World
             return Faults.Pause;
         if (Telling.Contains(request.Key[(request.Key.LastIndexOf('/') + 1)..]))
             return 0.35;
-        var isSeen = request.Key.StartsWith("runs/", StringComparison.Ordinal) || request.Key.StartsWith("points/", StringComparison.Ordinal);
+        var isSeen = request.Key.StartsWith("runs/", StringComparison.Ordinal)
+            || request.Key.StartsWith("points/", StringComparison.Ordinal);
         return isSeen ? Faults.Pause * 10 : Faults.Pause;
     }
 
