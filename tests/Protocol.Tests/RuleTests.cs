@@ -52,8 +52,8 @@ public sealed class RuleTests
         if (Seeds.Only is { } seed)
             SimulationTests.Show(seed, writers, collectors);
         var result = Seeds.Run(Seeds.FirstOr(1), Seeds.CountOr(Budget), number => SimulationTests.Play(number, null, writers, collectors));
-        TestContext.Current.TestOutputHelper?.WriteLine(
-            $"When {rule}: {result.Counters["seeds"]} seeds, {result.Failure}; {result.Counters}");
+        var output = TestContext.Current.TestOutputHelper;
+        output?.WriteLine($"When {rule}: {result.Counters["seeds"]} seeds, {result.Failure}; {result.Counters}");
         Assert.True(result.Failure is not null, $"When {rule}, {result.Counters["seeds"]} seeds lose nothing.");
     }
 
