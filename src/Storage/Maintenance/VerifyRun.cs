@@ -49,6 +49,7 @@ internal sealed class VerifyRun : IDisposable
             await ledger.EnterAsync(level, [.. _sound.Select(PackName.TryParse).OfType<PackName>()], cancellationToken);
         }
 
+        var recorded = await Quarantine.ReadAsync(_context, cancellationToken);
         long blobs = Interlocked.Read(ref _opened);
         if (level == VerifyLevel.Data && options.Budget is null)
         {
@@ -57,10 +58,12 @@ internal sealed class VerifyRun : IDisposable
                 await walk.AddTreeAsync(tree, cancellationToken);
             await walk.FinishAsync(cancellationToken);
             blobs = walk.Blobs;
+            // What was damaged once may have been put right by hand: its hash tells.
+            await HashPacksAsync([.. recorded.Keys.Where(key => packs.ContainsKey(key) && !_damage.ContainsKey(key))], cancellationToken);
         }
 
         var findings = new VerifyFindings(
-            packs, _damage, _sound, _damagedBlobs, await Quarantine.ReadAsync(_context, cancellationToken), level == VerifyLevel.Quick);
+            packs, _damage, _sound, _damagedBlobs, recorded, level == VerifyLevel.Quick);
         return await ResultAsync(points.Points, findings, segments, options, cancellationToken) with
         {
             Points = points.Points.Count,
