@@ -18,8 +18,10 @@ internal static class Document
         return new Result("peak memory of any of these", 300, bytes / 1e6, bytes / 1e6, "MB", work);
     }
 
+    /// <summary>Writes the results; an existing document keeps its lines of what was not measured now.</summary>
     public static async Task WriteAsync(Bench bench, string path)
     {
+        var old = File.Exists(path) ? await File.ReadAllLinesAsync(path, bench.Token) : [];
         var text = new StringBuilder();
         text.AppendLine("# Benchmarks");
         text.AppendLine("Written by `./bench/run`, which measures both sides of every ratio in turns on one machine. Repositories are");
@@ -27,15 +29,12 @@ internal static class Document
         text.AppendLine();
         text.AppendLine("| work | at most | median | best | runs |");
         text.AppendLine("|---|---|---|---|---|");
-        foreach (var row in bench.Results.All)
-        {
-            text.AppendLine($"| {row.Work} | {Number(row.Limit, row.Unit)} | {Number(row.Median, row.Unit)}"
-                + $"{(row.IsKept ? "" : " (missed)")} | {Number(row.Best, row.Unit)} | {row.Detail} |");
-        }
-
+        var rows = bench.Results.All.Select(row => $"| {row.Work} | {Number(row.Limit, row.Unit)} | {Number(row.Median, row.Unit)}"
+            + $"{(row.IsKept ? "" : " (missed)")} | {Number(row.Best, row.Unit)} | {row.Detail} |");
+        AppendMerged(text, old.Where(line => line.StartsWith("| ", StringComparison.Ordinal)).Skip(1), rows, " | ");
         text.AppendLine();
-        foreach (var note in bench.Results.Notes)
-            text.AppendLine($"- {note}");
+        AppendMerged(text, old.Where(line => line.StartsWith("- ", StringComparison.Ordinal)),
+            bench.Results.Notes.Select(note => $"- {note}"), ":");
         text.AppendLine();
         text.AppendLine("The test disk: 10 GiB with an ext4 that holds about 3 GB of a `/usr` tree (`bench/usr-image`).");
         var kernel = (await File.ReadAllTextAsync("/proc/sys/kernel/osrelease", bench.Token)).Trim().Split('-')[0];
@@ -45,6 +44,23 @@ internal static class Document
         text.AppendLine($"Its load average at the end, over 5 and 15 minutes: {load[1]} and {load[2]}; about 2 are the bench's own.");
         text.AppendLine("What else runs bends the ratios of wall time against the side that uses several cores.");
         await File.WriteAllTextAsync(path, text.ToString(), bench.Token);
+    }
+
+    // Lines that begin alike are about the same: the new one takes the old one's place.
+    private static void AppendMerged(StringBuilder text, IEnumerable<string> old, IEnumerable<string> measured, string end)
+    {
+        var merged = old.ToList();
+        foreach (var line in measured)
+        {
+            var at = merged.FindIndex(known => known.Split(end)[0] == line.Split(end)[0]);
+            if (at >= 0)
+                merged[at] = line;
+            else
+                merged.Add(line);
+        }
+
+        foreach (var line in merged)
+            text.AppendLine(line);
     }
 
     private static string Number(double value, string unit) => unit switch

@@ -40,6 +40,7 @@ switch (args)
 
 var runs = 2;
 var chosen = new List<string>();
+var isWritten = false;
 for (var i = 0; i < args.Length; i++)
 {
     if (args[i] == "--runs" && i + 1 < args.Length && int.TryParse(args[i + 1], out runs) && runs > 0)
@@ -48,9 +49,15 @@ for (var i = 0; i < args.Length; i++)
         continue;
     }
 
+    if (args[i] == "--write")
+    {
+        isWritten = true;
+        continue;
+    }
+
     if (!rows.ContainsKey(args[i]))
     {
-        Console.Error.WriteLine($"bench/run: '{args[i]}' is none of {string.Join(", ", rows.Keys)} or --runs N");
+        Console.Error.WriteLine($"bench/run: '{args[i]}' is none of {string.Join(", ", rows.Keys)} or --runs N or --write");
         return 2;
     }
 
@@ -74,8 +81,9 @@ catch (Exception e) when (e is InvalidOperationException or IOException or Opera
 
 foreach (var (work, bytes) in bench.Results.Memory)
     bench.Results.Note($"Largest resident set, {work}: {bytes / 1e6:0} MB.");
-bench.Results.Add(Document.MemoryRow(bench.Results));
 if (chosen.Count == 0)
+    bench.Results.Add(Document.MemoryRow(bench.Results));
+if (chosen.Count == 0 || isWritten)
     await Document.WriteAsync(bench, "docs/benchmarks.md");
 return bench.Results.All.All(result => result.IsKept) ? 0 : 1;
 
