@@ -110,7 +110,7 @@ public sealed class CancellationTests
         {
             await peer.ShakeHandsAsync();
             var write = await peer.ReceiveRequestAsync();
-            await Task.Delay(100, Token);
+            await Task.Delay(400, Token); // longer than the client's own waits
             Assert.Equal(Filled(Length, 0x77), await peer.ReceiveAsync(Length));
             var next = await peer.ReceiveRequestAsync();
             Assert.Equal(NbdCommand.Flush, next.Command);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+using System.Net;
 using System.Net.Security;
 using System.Net.Sockets;
 
@@ -80,13 +81,32 @@ internal sealed class BlockingTransport : Transport
     // How long a call goes on after its cancellation, when the peer is silent.
     private const int PatienceMilliseconds = 100;
 
+    // A send this long is one step of progress for the time limit.
+    private const int SendStep = 256 * 1024;
+
     private readonly Socket _socket;
 
-    public BlockingTransport(Socket socket)
+    private BlockingTransport(Socket socket) => _socket = socket;
+
+    /// <summary>Connects. A server whose queue is full lets a connect wait; a time limit makes it come back to look.</summary>
+    public static BlockingTransport Connect(Socket socket, EndPoint address, CancellationToken cancellationToken)
     {
-        _socket = socket;
-        _socket.ReceiveTimeout = PatienceMilliseconds;
-        _socket.SendTimeout = PatienceMilliseconds;
+        socket.SendTimeout = PatienceMilliseconds;
+        while (true)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            try
+            {
+                socket.Connect(address);
+                socket.SendTimeout = 0;
+                socket.ReceiveTimeout = PatienceMilliseconds;
+                return new BlockingTransport(socket);
+            }
+            catch (SocketException e) when (e.SocketErrorCode is SocketError.TimedOut or SocketError.WouldBlock)
+            {
+                continue;
+            }
+        }
     }
 
     public override bool CanCancelReceive => true;
@@ -100,19 +120,19 @@ internal sealed class BlockingTransport : Transport
             var count = _socket.Receive(buffer.Span, SocketFlags.None, out var error);
             if (error == SocketError.Success)
                 return ValueTask.FromResult(count);
-            ThrowUnlessSlow(error, cancellationToken);
+            if (error is not (SocketError.TimedOut or SocketError.WouldBlock))
+                throw new SocketException((int)error);
+            cancellationToken.ThrowIfCancellationRequested();
         }
     }
 
+    // No time limit on the send itself: one that ran out in the middle would not say how much was sent. Closing ends it.
     public override ValueTask<int> SendSomeAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken)
     {
-        while (true)
-        {
-            var count = _socket.Send(buffer.Span, SocketFlags.None, out var error);
-            if (count > 0)
-                return ValueTask.FromResult(count);
-            ThrowUnlessSlow(error, cancellationToken);
-        }
+        while (cancellationToken.CanBeCanceled && !_socket.Poll(PatienceMilliseconds * 1000, SelectMode.SelectWrite))
+            cancellationToken.ThrowIfCancellationRequested();
+        var count = _socket.Send(buffer.Span[..Math.Min(buffer.Length, SendStep)], SocketFlags.None, out var error);
+        return error == SocketError.Success ? ValueTask.FromResult(count) : throw new SocketException((int)error);
     }
 
     public override ValueTask FinishSendingAsync()
@@ -135,13 +155,6 @@ internal sealed class BlockingTransport : Transport
         {
             _socket.Dispose();
         }
-    }
-
-    private static void ThrowUnlessSlow(SocketError error, CancellationToken cancellationToken)
-    {
-        if (error is not (SocketError.TimedOut or SocketError.WouldBlock))
-            throw new SocketException((int)error);
-        cancellationToken.ThrowIfCancellationRequested();
     }
 }
 

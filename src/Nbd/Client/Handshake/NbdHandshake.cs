@@ -111,7 +111,7 @@ internal static class NbdHandshake
         try
         {
             if (IsBlocking(uri))
-                return ConnectBlocking(socket, UnixAddress(uri), cancellationToken);
+                return BlockingTransport.Connect(socket, UnixAddress(uri), cancellationToken);
             if (uri.SocketPath is null)
                 await socket.ConnectAsync(uri.Host!, uri.Port, cancellationToken);
             else
@@ -122,25 +122,6 @@ internal static class NbdHandshake
         {
             socket.Dispose();
             throw;
-        }
-    }
-
-    // A server whose queue is full lets a blocking connect wait; the transport's time limit makes it come back.
-    private static BlockingTransport ConnectBlocking(Socket socket, UnixDomainSocketEndPoint address, CancellationToken cancellationToken)
-    {
-        var transport = new BlockingTransport(socket);
-        while (true)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            try
-            {
-                socket.Connect(address);
-                return transport;
-            }
-            catch (SocketException e) when (e.SocketErrorCode is SocketError.TimedOut or SocketError.WouldBlock)
-            {
-                continue;
-            }
         }
     }
 
