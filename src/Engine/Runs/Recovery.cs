@@ -93,8 +93,9 @@ internal sealed class Recovery(IHypervisor hypervisor, Journal journal)
         {
             return await RepositorySession.FenceAsync(entry.Repository, entry.MachineUuid, entry.Run, limit.Token);
         }
-        catch (Exception e) when (!cancellationToken.IsCancellationRequested && e is EngineException or OperationCanceledException)
+        catch (Exception) when (!cancellationToken.IsCancellationRequested)
         {
+            // Whatever is wrong with the repository, the machine is put right; how the run ended is asked again later.
             return RunFate.Unknown;
         }
     }
