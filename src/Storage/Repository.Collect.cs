@@ -48,11 +48,15 @@ public sealed partial class Repository
             var disks = new List<DraftDisk>();
             foreach (var disk in point.Disks)
             {
+                // No checkpoint: which bitmap starts there now, nobody knows any more.
                 var writer = revival.OpenDisk(disk.Name, disk.Size, disk.ChunkLog2, disk.Tree);
                 disks.Add(new DraftDisk(await writer.FinishAsync(cancellationToken), disk with { Base = point.Run, Checkpoint = null }));
             }
 
-            return await revival.CommitAsync(DraftOf(point, disks), cancellationToken);
+            var files = point.Files.Select(file => new FileResult(file.Name, null, file.Tree)).ToList();
+            var warning = $"Brought back after restore point '{point.ShortId}' had been deleted.";
+            var draft = RestorePointDraft.Of(point, disks, files) with { Warnings = [.. point.Warnings, warning] };
+            return await revival.CommitAsync(draft, cancellationToken);
         }
         catch (BaseUnusableException)
         {
@@ -62,20 +66,4 @@ public sealed partial class Repository
 
     /// <summary>The same repository with nothing cached; disposed on its own.</summary>
     internal Repository Afresh() => new(_context.Fresh());
-
-    // No checkpoint: which bitmap starts there now, nobody knows any more.
-    private static RestorePointDraft DraftOf(RestorePoint point, IReadOnlyList<DraftDisk> disks) => new()
-    {
-        Name = point.Name,
-        Uuid = point.Uuid,
-        Host = point.Host,
-        Time = point.Time,
-        Consistency = point.Consistency,
-        Tags = point.Tags,
-        DomainXml = point.DomainXml,
-        Disks = disks,
-        Files = [.. point.Files.Select(file => new FileResult(file.Name, null, file.Tree))],
-        NotProtected = point.NotProtected,
-        Warnings = [.. point.Warnings, $"Brought back after restore point '{point.ShortId}' had been deleted."],
-    };
 }

@@ -76,7 +76,9 @@ public sealed partial class Repository
             files.Add(new FileResult(file.Name, result, null));
         }
 
-        var committed = await run.CommitAsync(DraftOf(point, disks, files), cancellationToken);
+        var committed = await run.CommitAsync(
+            RestorePointDraft.Of(point, disks, files) with { Seq = point.Seq, Copied = new CopiedFrom(Id.ToString("N"), point.Run) },
+            cancellationToken);
         return new CopyResult(committed, read, packs?.Bytes ?? 0, packs?.Packs ?? 0);
 
         async Task<DiskResult> CopyAsync(string name, TreeRef tree, TreeRef? before, TreeRef? origin)
@@ -90,21 +92,4 @@ public sealed partial class Repository
             return result;
         }
     }
-
-    private RestorePointDraft DraftOf(RestorePoint point, IReadOnlyList<DraftDisk> disks, IReadOnlyList<FileResult> files) => new()
-    {
-        Name = point.Name,
-        Uuid = point.Uuid,
-        Host = point.Host,
-        Time = point.Time,
-        Consistency = point.Consistency,
-        Tags = point.Tags,
-        DomainXml = point.DomainXml,
-        Disks = disks,
-        Files = files,
-        NotProtected = point.NotProtected,
-        Warnings = point.Warnings,
-        Seq = point.Seq,
-        Copied = new CopiedFrom(Id.ToString("N"), point.Run),
-    };
 }

@@ -33,6 +33,22 @@ public sealed record RestorePointDraft
 
     /// <summary>Of a copied point: its order among the machine's points, as it was.</summary>
     internal long? Seq { get; init; }
+
+    /// <summary>The same again as another point, with these trees; its place in the order is a new one.</summary>
+    internal static RestorePointDraft Of(RestorePoint point, IReadOnlyList<DraftDisk> disks, IReadOnlyList<FileResult> files) => new()
+    {
+        Name = point.Name,
+        Uuid = point.Uuid,
+        Host = point.Host,
+        Time = point.Time,
+        Consistency = point.Consistency,
+        Tags = point.Tags,
+        DomainXml = point.DomainXml,
+        Disks = disks,
+        Files = files,
+        NotProtected = point.NotProtected,
+        Warnings = point.Warnings,
+    };
 }
 
 /// <summary>A disk to commit: its tree, and what else is known of it (name, size, tree and counts are taken from the result).</summary>
