@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 using Tidemark.Engine.Backup;
 using Tidemark.Engine.Points;
+using Tidemark.Engine.Runs;
 using Tidemark.Lab;
 using Tidemark.Libvirt.Xml;
 
@@ -31,6 +32,54 @@ public sealed class FallbackTests(LabFixture fixture)
         var point = await AssertNextAsync(lab, machine, "full", "full");
         Assert.All(point.Disks, disk => Assert.Contains("another image", disk.Reason, StringComparison.Ordinal));
         await AssertNextAsync(lab, machine, "incremental", "incremental");
+    }
+
+    [Theory]
+    [InlineData(RunStep.Thawed)]
+    [InlineData(RunStep.AllDisksRead)]
+    public async Task RunRevokedByOthers_IsBegunAnewAndExact(RunStep step)
+    {
+        await using var lab = await EngineLab.CreateAsync(fixture);
+        var machine = await StartAsync($"revoked-{step}", lab);
+        await machine.WriteAsync("vda", Mebi / 2, 70_000, 9, EngineLab.Token);
+        var revoked = 0;
+        lab.AtStep = reached =>
+        {
+            if (reached == step && revoked++ == 0)
+                Revoke(lab);
+        };
+        var point = await AssertNextAsync(lab, machine, "incremental", "incremental");
+        Assert.Contains(point.Warnings, warning => warning.Contains("begun anew", StringComparison.Ordinal));
+        Assert.Equal(2, revoked);
+        await AssertNextAsync(lab, machine, "incremental", "incremental");
+    }
+
+    [Fact]
+    public async Task RunRevokedAgainAndAgain_FailsAndLeavesNothing()
+    {
+        await using var lab = await EngineLab.CreateAsync(fixture);
+        var machine = await StartAsync("unlucky", lab);
+        lab.AtStep = reached =>
+        {
+            if (reached == RunStep.AllDisksRead)
+                Revoke(lab);
+        };
+        var failure = await Assert.ThrowsAsync<EngineException>(() => lab.BackUpAsync(machine));
+        Assert.Contains("revoked", failure.Message, StringComparison.Ordinal);
+        lab.AtStep = _ => { };
+        await AssertNextAsync(lab, machine, "incremental", "incremental");
+    }
+
+    // What a collector does with a run that gave no sign of life.
+    private static void Revoke(EngineLab lab)
+    {
+        foreach (var run in Directory.GetFiles(Path.Combine(lab.RepositoryFolder, "runs"), "*", SearchOption.AllDirectories))
+        {
+            var key = Path.Combine(Path.GetFileName(Path.GetDirectoryName(run))!, Path.GetFileName(run));
+            var point = Path.Combine(lab.RepositoryFolder, "points", key);
+            if (!Path.GetFileName(run).Contains('.') && !File.Exists(point))
+                File.Create(point).Dispose();
+        }
     }
 
     [Fact]

@@ -28,6 +28,8 @@ namespace Tidemark.Engine.Backup;
 /// </summary>
 public sealed class BackupRun
 {
+    private const int Attempts = 3;
+
     private static readonly TimeSpan LockPatience = TimeSpan.FromSeconds(90);
 
     private readonly BackupContext _context;
@@ -59,8 +61,7 @@ public sealed class BackupRun
         try
         {
             run._waiting = run.StartGuardian();
-            await run.PrepareAsync(machineUuid, cancellationToken);
-            return await run.ExecuteAsync(cancellationToken);
+            return await run.ExecuteAsync(machineUuid, cancellationToken);
         }
         catch (Exception e) when (e is not (EngineException or OperationCanceledException))
         {
@@ -93,7 +94,24 @@ public sealed class BackupRun
             throw EngineException.Busy($"Machine '{_machine.Name}' has a job of the hypervisor running (backup, migration, block copy).");
     }
 
-    private async Task<PointInfo> ExecuteAsync(CancellationToken cancellationToken)
+    // A run that was revoked, or whose base was deleted meanwhile, has left nothing behind: it is begun anew.
+    private async Task<PointInfo> ExecuteAsync(string machineUuid, CancellationToken cancellationToken)
+    {
+        for (var left = Attempts; ; left--)
+        {
+            await PrepareAsync(machineUuid, cancellationToken);
+            try
+            {
+                return await PlanAndRunAsync(cancellationToken);
+            }
+            catch (Exception e) when (left > 1 && e is RunRevokedException or BaseUnusableException)
+            {
+                Warn($"The backup was begun anew: {e.Message}");
+            }
+        }
+    }
+
+    private async Task<PointInfo> PlanAndRunAsync(CancellationToken cancellationToken)
     {
         var lineage = await Lineage.ReadAsync(_context.Hypervisor, _context.Repository, _machine, cancellationToken);
         await lineage.DropDeadAsync(cancellationToken);
@@ -111,7 +129,7 @@ public sealed class BackupRun
                 // libvirt, or the disk itself, knows better than we did: that disk (or, if it is not named, every disk) is read in full.
                 var disks = e.Disk.Length > 0 ? [e.Disk] : _plan.Disks.Where(disk => disk.IsIncremental).Select(disk => disk.Disk.Name);
                 var health = e.IsIncomplete ? BitmapHealth.Incomplete : BitmapHealth.Broken;
-                _machine = WithBitmaps(_machine, disks.ToHashSet(StringComparer.Ordinal), health);
+                _machine = _machine.WithBitmaps(disks.ToHashSet(StringComparer.Ordinal), health);
             }
         }
     }
@@ -390,12 +408,4 @@ public sealed class BackupRun
                 $"Machine '{machine.Name}' is switched off; this version backs up running machines.", $"virsh start {machine.Name}");
         }
     }
-
-    private static Machine WithBitmaps(Machine machine, IReadOnlySet<string> disks, BitmapHealth health) => machine with
-    {
-        Disks = machine.Disks.Select(disk => !disks.Contains(disk.Name) ? disk : disk with
-        {
-            Bitmaps = disk.Bitmaps.Keys.ToDictionary(name => name, _ => health, StringComparer.Ordinal),
-        }).ToList(),
-    };
 }

@@ -25,6 +25,15 @@ public sealed record Machine
 
     /// <summary>A job of the hypervisor is active on it (backup, migration, …).</summary>
     public required bool JobActive { get; init; }
+
+    /// <summary>The same machine with another opinion of all bitmaps on some of its disks.</summary>
+    public Machine WithBitmaps(IReadOnlySet<string> disks, BitmapHealth health) => this with
+    {
+        Disks = Disks.Select(disk => !disks.Contains(disk.Name) ? disk : disk with
+        {
+            Bitmaps = disk.Bitmaps.Keys.ToDictionary(name => name, _ => health, StringComparer.Ordinal),
+        }).ToList(),
+    };
 }
 
 public enum MachineState
