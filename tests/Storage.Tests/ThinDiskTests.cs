@@ -45,6 +45,8 @@ public sealed class ThinDiskTests
     [Fact]
     public async Task ManyChunks_StayWithinAFixedMemory()
     {
+        // What the tests before have left in the runtime's pools is not this one's.
+        var before = GC.GetTotalMemory(forceFullCollection: true);
         var store = new DiscardingStore();
         using var repository = await Repository.InitAsync(
             store, new InitOptions { Credentials = Credentials.None }, Fixture.OptionsOf(1), Fixture.Token);
@@ -58,12 +60,12 @@ public sealed class ThinDiskTests
             random.NextBytes(buffer.Memory.Span[..disk.ChunkSize]);
             await disk.WriteAsync(chunk, buffer, Fixture.Token);
             if (chunk % 250 == 0)
-                peak = Math.Max(peak, GC.GetTotalMemory(forceFullCollection: true));
+                peak = Math.Max(peak, GC.GetTotalMemory(forceFullCollection: true) - before);
         }
 
         await disk.FinishAsync(Fixture.Token);
         Assert.True(store.Discarded > 128 << 20, $"Only {store.Discarded} bytes were written.");
-        Assert.True(peak < 100 << 20, $"{peak} bytes were in use at once.");
+        Assert.True(peak < 50 << 20, $"{peak} bytes more than before were in use at once.");
     }
 
     [Fact]
