@@ -86,7 +86,7 @@ public sealed class KeyTests
         await Assert.ThrowsAsync<KeyRoleException>(() => repository.VerifyAsync(VerifyLevel.Data, null, null, Fixture.Token));
         await Assert.ThrowsAsync<KeyRoleException>(() => Fixture.BackUpAsync(repository, [1]));
         await using var disk = new TestKit.MemoryDisk([1, 2, 3]);
-        await Assert.ThrowsAsync<KeyRoleException>(() => repository.RootOfAsync(disk, 16, null, Fixture.Token));
+        await Assert.ThrowsAsync<KeyRoleException>(() => repository.RootOfAsync(disk, 16, "", null, Fixture.Token));
         var failure = await Assert.ThrowsAsync<KeyRoleException>(() => repository.ExportAsync(Maintenance, Fixture.Token));
         Assert.Contains("'maintenance'", failure.Message, StringComparison.Ordinal);
         await Assert.ThrowsAsync<KeyRoleException>(() => repository.AddKeyAsync(Maintenance, Full, "", Fixture.Token));

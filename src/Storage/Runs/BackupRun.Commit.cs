@@ -36,7 +36,7 @@ public sealed partial class BackupRun
             foreach (var adopted in _index.Used)
                 await _segments.AddAsync(adopted.Pack, adopted.Chunks, _stop.Token);
             await _segments.FinishAsync(_stop.Token); // I3: packs are durable
-            return Describe(draft);
+            return Describe(draft).Placed();
         }
         catch (Exception failure)
         {
@@ -56,6 +56,7 @@ public sealed partial class BackupRun
         Writer = _context.Writer.ToString(),
         Time = draft.Time,
         Seq = draft.Seq ?? _start.Seq,
+        Domain = _context.Keys.Domain,
         Copied = draft.Copied,
         Prev = _start.Previous,
         Consistency = draft.Consistency,
