@@ -36,7 +36,7 @@ public sealed partial class BackupRun
             foreach (var adopted in _index.Used)
                 await _segments.AddAsync(adopted.Pack, adopted.Chunks, _stop.Token);
             await _segments.FinishAsync(_stop.Token); // I3: packs are durable
-            return Describe(draft).Placed();
+            return Describe(draft);
         }
         catch (Exception failure)
         {
@@ -70,7 +70,7 @@ public sealed partial class BackupRun
         NewBytes = Interlocked.Read(ref _adoptedLength) + _chunkPacks.TotalLength + _nodePacks.TotalLength + _segments.Length,
     };
 
-    private static PointDisk Describe(DraftDisk disk)
+    private PointDisk Describe(DraftDisk disk)
     {
         var tree = disk.Result.Reference;
         return disk.Details with
@@ -81,12 +81,13 @@ public sealed partial class BackupRun
             Depth = tree.Depth,
             Root = tree.Root.ToString(),
             Hint = tree.HintDocument,
+            Domain = _context.Keys.Domain,
             ChangedBytes = disk.Result.ChangedBytes,
             StoredBytes = disk.Result.StoredBytes,
         };
     }
 
-    private static PointFile Describe(FileResult file)
+    private PointFile Describe(FileResult file)
     {
         var tree = file.Reference;
         return new PointFile
@@ -97,6 +98,7 @@ public sealed partial class BackupRun
             Depth = tree.Depth,
             Root = tree.Root.ToString(),
             Hint = tree.HintDocument,
+            Domain = _context.Keys.Domain,
         };
     }
 
