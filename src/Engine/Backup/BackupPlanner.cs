@@ -82,10 +82,8 @@ public static class BackupPlanner
             return $"the disk's size changed from {previous.Size} to {disk.Size} bytes since the last backup";
         if (previous.Identity is null || disk.Identity is null)
             return "which image this disk is on cannot be told, so its bitmap cannot be trusted";
-        if (previous.Identity != disk.Identity)
+        if (!disk.Identity.IsSameImageAs(previous.Identity))
             return $"another image is under this disk than at the last backup ({Difference(previous.Identity, disk.Identity)})";
-        if (!checkpoints.Contains(checkpoint))
-            return $"the hypervisor has no record of checkpoint '{checkpoint}' any more";
         if (!disk.Bitmaps.TryGetValue(checkpoint, out var health))
             return $"the bitmap of checkpoint '{checkpoint}' is missing on this disk";
         if (health == BitmapHealth.Incomplete)
@@ -96,6 +94,8 @@ public static class BackupPlanner
 
         if (health != BitmapHealth.Recording)
             return $"the bitmap of checkpoint '{checkpoint}' is inconsistent: QEMU did not close the image properly";
+        if (!checkpoints.Contains(checkpoint))
+            return $"the hypervisor has no record of checkpoint '{checkpoint}' any more";
         if (previous.ChunkLog2 != chunkLog2)
             return $"the chunk size changed from {1L << previous.ChunkLog2} to {1L << chunkLog2} bytes";
         return null;

@@ -21,19 +21,23 @@ internal sealed class Lineage
         IHypervisor hypervisor,
         RepositorySession repository,
         Machine machine,
-        IReadOnlySet<string> checkpoints,
+        IReadOnlyList<CheckpointRecord> records,
         Dictionary<string, (RestorePoint Point, PointDisk Disk)> newest)
     {
         _hypervisor = hypervisor;
         _repository = repository;
         _machine = machine;
         _newest = newest;
-        Checkpoints = checkpoints;
+        Records = records;
+        Checkpoints = records.Select(record => record.Name).ToHashSet(StringComparer.Ordinal);
         PreviousDisks = newest.ToDictionary(
             pair => pair.Key, pair => PointDocuments.Previous(pair.Value.Point, pair.Value.Disk), StringComparer.Ordinal);
     }
 
-    /// <summary>Every checkpoint of the machine, foreign ones too.</summary>
+    /// <summary>Every checkpoint that the hypervisor has a record of, foreign ones too.</summary>
+    public IReadOnlyList<CheckpointRecord> Records { get; }
+
+    /// <summary>Their names.</summary>
     public IReadOnlySet<string> Checkpoints { get; }
 
     /// <summary>Per disk name, its newest committed state.</summary>
@@ -50,8 +54,8 @@ internal sealed class Lineage
                 newest[disk.Name] = (point, disk);
         }
 
-        var checkpoints = await hypervisor.CheckpointsAsync(machine, cancellationToken);
-        return new Lineage(hypervisor, repository, machine, checkpoints, newest);
+        var records = await hypervisor.CheckpointsAsync(machine.Uuid, cancellationToken);
+        return new Lineage(hypervisor, repository, machine, records, newest);
     }
 
     /// <summary>The points that a run over these disks inherits from.</summary>
