@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Globalization;
 using Tidemark.Engine.Machines;
+using Tidemark.Storage;
 
 namespace Tidemark.Engine.Backup;
 
@@ -54,7 +55,7 @@ public static class BackupPlanner
         {
             Disk = disk,
             Base = whyFull is null ? previous!.Checkpoint : null,
-            Previous = previous,
+            Previous = previous?.Domain == (options.Domain ?? "") ? previous : null,
             Reason = whyFull ?? string.Create(
                 CultureInfo.InvariantCulture, $"changes since the backup of {previous!.Time.UtcDateTime:yyyy-MM-dd HH:mm:ss} UTC"),
             Track = disk.Untrackable is null,
@@ -69,6 +70,8 @@ public static class BackupPlanner
     {
         if (previous is null)
             return "first backup of this disk in this repository";
+        if (previous.Domain != (options.Domain ?? ""))
+            return $"its last backup is of {KeyDomain.Describe(previous.Domain)}, this one of {KeyDomain.Describe(options.Domain ?? "")}";
         if (options.Full)
             return "a full read was asked for";
         if (disk.Untrackable is { } untrackable)

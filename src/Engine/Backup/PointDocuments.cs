@@ -29,6 +29,7 @@ internal static class PointDocuments
         Identity = Identity(disk.Identity),
         Size = disk.Size,
         ChunkLog2 = disk.ChunkLog2,
+        Domain = point.Domain,
     };
 
     public static PointCheckpoints Records(IEnumerable<CheckpointRecord> records, string? current) => new(

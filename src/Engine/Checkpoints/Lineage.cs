@@ -82,12 +82,12 @@ internal sealed class Lineage
     }
 
     /// <summary>The points that a run over these disks inherits from.</summary>
-    public IReadOnlyList<RestorePoint> BasesOf(IEnumerable<string> disks) =>
-        disks.Where(_newest.ContainsKey).Select(disk => _newest[disk].Point).DistinctBy(point => point.Id).ToList();
+    public IReadOnlyList<RestorePoint> BasesOf(IEnumerable<DiskPlan> disks) =>
+        disks.Where(plan => plan.Previous is not null).Select(plan => _newest[plan.Disk.Name].Point).DistinctBy(point => point.Id).ToList();
 
     /// <summary>The tree a disk inherits from, or is compared with; null when it has none, or one of another chunk size.</summary>
     public TreeRef? OriginOf(DiskPlan plan) =>
-        _newest.TryGetValue(plan.Disk.Name, out var newest) && newest.Disk.ChunkLog2 == plan.ChunkLog2 ? newest.Disk.Tree : null;
+        plan.Previous is not null && _newest[plan.Disk.Name].Disk is var newest && newest.ChunkLog2 == plan.ChunkLog2 ? newest.Tree : null;
 
     /// <summary>
     /// Makes the hypervisor's records fit the bitmaps again, and removes what runs left that never committed. What was done is told in
