@@ -144,6 +144,9 @@ public sealed record PointDisk
     [JsonIgnore]
     public string Domain { get; init; } = "";
 
+    /// <summary>The same of the images below, the nearest first; empty where it cannot be told, null when there are none.</summary>
+    public IReadOnlyList<IReadOnlyDictionary<string, string>>? Backing { get; init; }
+
     /// <summary>The disk's tree, for reading and inheriting.</summary>
     [JsonIgnore]
     public TreeRef Tree => TreeRef.Of(Size, ChunkLog2, Depth, Root, Hint);

@@ -18,13 +18,8 @@ internal static class PointDocuments
         Serial = plan.Disk.Serial,
         Kind = plan.Disk.Kind,
         Format = new Dictionary<string, string>(StringComparer.Ordinal) { ["type"] = plan.Disk.Format },
-        Identity = plan.Disk.Identity is not { } identity ? null : new Dictionary<string, string>(StringComparer.Ordinal)
-        {
-            ["path"] = identity.Path,
-            ["device"] = identity.Device,
-            ["inode"] = identity.Inode,
-            ["birth"] = identity.Birth,
-        },
+        Identity = plan.Disk.Identity is { } identity ? Write(identity) : null,
+        Backing = plan.Disk.Backing.Count == 0 ? null : plan.Disk.Backing.Select(image => Write(image.Identity)).ToList(),
     };
 
     public static PreviousDisk Previous(RestorePoint point, PointDisk disk) => new()
@@ -32,17 +27,31 @@ internal static class PointDocuments
         Run = point.Id.Value,
         Time = point.Time,
         Checkpoint = IsOwn(disk.Checkpoint, point) ? disk.Checkpoint : null,
-        Identity = disk.Identity is { } identity
-            && identity.TryGetValue("path", out var path)
-            && identity.TryGetValue("device", out var device)
-            && identity.TryGetValue("inode", out var inode)
-            && identity.TryGetValue("birth", out var birth)
-                ? new ImageIdentity(path, device, inode, birth)
-                : null,
+        Identity = Read(disk.Identity),
+        Backing = disk.Backing?.Select(Read).ToList() ?? [],
         Size = disk.Size,
         ChunkLog2 = disk.ChunkLog2,
         Domain = point.Domain,
     };
+
+    private static Dictionary<string, string> Write(ImageIdentity? identity) => identity is null
+        ? []
+        : new Dictionary<string, string>(StringComparer.Ordinal)
+        {
+            ["path"] = identity.Path,
+            ["device"] = identity.Device,
+            ["inode"] = identity.Inode,
+            ["birth"] = identity.Birth,
+        };
+
+    private static ImageIdentity? Read(IReadOnlyDictionary<string, string>? identity) =>
+        identity is not null
+        && identity.TryGetValue("path", out var path)
+        && identity.TryGetValue("device", out var device)
+        && identity.TryGetValue("inode", out var inode)
+        && identity.TryGetValue("birth", out var birth)
+            ? new ImageIdentity(path, device, inode, birth)
+            : null;
 
     // A checkpoint is named after the run that made it. A point that claims another run's could have been put there to make the next
     // backup inherit from it: it is no base.
