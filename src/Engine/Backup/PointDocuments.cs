@@ -41,6 +41,7 @@ internal static class PointDocuments
                 : null,
         Size = disk.Size,
         ChunkLog2 = disk.ChunkLog2,
+        Domain = point.Domain,
     };
 
     // A checkpoint is named after the run that made it. A point that claims another run's could have been put there to make the next
