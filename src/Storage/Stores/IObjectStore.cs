@@ -48,6 +48,9 @@ public interface IObjectStore : IAsyncDisposable
     /// <summary>Removes an object; absence is success. For maintenance only: writers have no right to it.</summary>
     ValueTask DeleteAsync(string key, CancellationToken cancellationToken);
 
+    /// <summary>The store's clock now; null where it can't be asked without leaving an object.</summary>
+    ValueTask<DateTimeOffset?> ReadClockAsync(CancellationToken cancellationToken) => ValueTask.FromResult<DateTimeOffset?>(null);
+
     /// <summary>Finds out whether the store keeps the contract above, by trying it.</summary>
     /// <exception cref="StoreUnsuitableException">It does not; the message says in what.</exception>
     ValueTask ProbeAsync(CancellationToken cancellationToken);

@@ -38,6 +38,8 @@ public sealed class CacheStore(IObjectStore inner, CacheFolder folder) : IObject
             : inner.ReadAsync(key, offset, buffer, cancellationToken);
     }
 
+    public ValueTask<DateTimeOffset?> ReadClockAsync(CancellationToken cancellationToken) => inner.ReadClockAsync(cancellationToken);
+
     public ValueTask<ObjectInfo?> HeadAsync(string key, CancellationToken cancellationToken) => inner.HeadAsync(key, cancellationToken);
 
     public IAsyncEnumerable<ObjectInfo> ListAsync(string prefix, CancellationToken cancellationToken) =>

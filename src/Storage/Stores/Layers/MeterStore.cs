@@ -75,6 +75,8 @@ public sealed class MeterStore(IObjectStore inner, RequestCounts counts) : IObje
         return read;
     }
 
+    public ValueTask<DateTimeOffset?> ReadClockAsync(CancellationToken cancellationToken) => inner.ReadClockAsync(cancellationToken);
+
     public ValueTask<ObjectInfo?> HeadAsync(string key, CancellationToken cancellationToken)
     {
         counts.Head();
