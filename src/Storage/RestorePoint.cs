@@ -9,7 +9,9 @@ namespace Tidemark.Storage;
 /// </summary>
 public sealed record RestorePoint
 {
-    public int V { get; init; } = 1;
+    internal const int CurrentVersion = 1;
+
+    public int V { get; init; } = CurrentVersion;
 
     /// <summary>The run that made it: its identity.</summary>
     [JsonInclude]
