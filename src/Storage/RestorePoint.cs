@@ -9,7 +9,9 @@ namespace Tidemark.Storage;
 /// </summary>
 public sealed record RestorePoint
 {
-    public int V { get; init; } = 1;
+    internal const int CurrentVersion = 1;
+
+    public int V { get; init; } = CurrentVersion;
 
     /// <summary>The run that made it: its identity.</summary>
     [JsonInclude]
@@ -146,6 +148,9 @@ public sealed record PointDisk
     /// <summary>The key domain of its point.</summary>
     [JsonIgnore]
     public string Domain { get; init; } = "";
+
+    /// <summary>The same of the images below, the nearest first; empty where it cannot be told, null when there are none.</summary>
+    public IReadOnlyList<IReadOnlyDictionary<string, string>>? Backing { get; init; }
 
     /// <summary>The disk's tree, for reading and inheriting.</summary>
     [JsonIgnore]

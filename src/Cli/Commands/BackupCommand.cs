@@ -45,7 +45,7 @@ internal static class BackupCommand
                 Repository = repository,
                 Folders = GlobalOptions.Folders(settings),
                 CheckpointFolder = BackupOptionsOnCommandLine.CheckpointFolder(result, settings),
-                GuardianCommand = [.. OwnCommand(), "guardian"],
+                GuardianCommand = [.. OwnCommand.Words, "guardian"],
                 Observer = progress.Receive,
             };
             var parallel = new ParallelOptions
@@ -175,15 +175,5 @@ internal static class BackupCommand
         }
 
         return text.ToString().TrimEnd();
-    }
-
-    // How to start this very program again.
-    private static IReadOnlyList<string> OwnCommand()
-    {
-        var self = Environment.ProcessPath
-            ?? throw EngineException.Failed("The path of this program cannot be found, so no guardian can be started.");
-        return Path.GetFileNameWithoutExtension(self) == "dotnet"
-            ? [self, "exec", Path.Combine(AppContext.BaseDirectory, "tidemark.dll")]
-            : [self];
     }
 }

@@ -19,6 +19,7 @@ internal static class PointDocuments
         Kind = plan.Disk.Kind,
         Format = new Dictionary<string, string>(StringComparer.Ordinal) { ["type"] = plan.Disk.Format },
         Identity = Document(plan.Disk.Identity),
+        Backing = plan.Disk.Backing.Count == 0 ? null : plan.Disk.Backing.Select(image => Document(image.Identity) ?? []).ToList(),
     };
 
     public static PreviousDisk Previous(RestorePoint point, PointDisk disk) => new()
@@ -27,6 +28,7 @@ internal static class PointDocuments
         Time = point.Time,
         Checkpoint = IsOwn(disk.Checkpoint, point) ? disk.Checkpoint : null,
         Identity = Identity(disk.Identity),
+        Backing = disk.Backing?.Select(Identity).ToList() ?? [],
         Size = disk.Size,
         ChunkLog2 = disk.ChunkLog2,
         Domain = point.Domain,

@@ -69,19 +69,27 @@ public sealed record MachineDisk
     /// <summary>Virtual size in bytes.</summary>
     public required long Size { get; init; }
 
-    /// <summary>Which image this is; null where it cannot be told.</summary>
+    /// <summary>Which image is topmost; null where it cannot be told.</summary>
     public required ImageIdentity? Identity { get; init; }
+
+    /// <summary>The images below it, the nearest first.</summary>
+    public IReadOnlyList<BackingImage> Backing { get; init; } = [];
 
     /// <summary>Why no bitmap can be kept on this disk; null when one can.</summary>
     public required string? Untrackable { get; init; }
 
-    /// <summary>The bitmaps of the running machine, by name.</summary>
+    /// <summary>The bitmaps of the topmost image as the running machine has them, by name.</summary>
     public required IReadOnlyDictionary<string, BitmapHealth> Bitmaps { get; init; }
 }
 
+/// <summary>An image below the topmost one of a disk; nothing writes to it any more.</summary>
+/// <param name="Identity">Which image it is; null where it cannot be told.</param>
+/// <param name="Bitmaps">Its bitmaps, by name: they hold what was written while it was topmost.</param>
+public sealed record BackingImage(ImageIdentity? Identity, IReadOnlyDictionary<string, BitmapHealth> Bitmaps);
+
 public enum BitmapHealth
 {
-    /// <summary>Persistent, recording and consistent on the disk's top image.</summary>
+    /// <summary>Persistent, recording and consistent on its image.</summary>
     Recording,
 
     /// <summary>There, but it has not seen every write.</summary>
