@@ -203,7 +203,7 @@ internal sealed class Lineage
     // By record or by bitmap alone: a machine that was defined anew has lost its records, and the bitmaps would stay for ever.
     private IEnumerable<(string Name, Guid Run)> Ours()
     {
-        foreach (var text in _checkpoints.Union(_machine.Disks.SelectMany(disk => disk.Bitmaps.Keys), StringComparer.Ordinal))
+        foreach (var text in _checkpoints.Union(_machine.Disks.SelectMany(disk => disk.BitmapNames), StringComparer.Ordinal))
         {
             if (CheckpointName.TryParse(text, out var name) && name.Value.Repository == _repository.Part)
                 yield return (text, name.Value.Run);
