@@ -139,7 +139,7 @@ public sealed class ImageHealingTests(LabFixture fixture)
         await machine.StopAsync(EngineLab.Token);
     }
 
-    /// <summary>An overlay came on top of a bitmap that nobody has a record of: QEMU alone would not remove it from there.</summary>
+    /// <summary>A bitmap that nobody has a record of lies below an overlay: QEMU alone would not remove it from there.</summary>
     [Fact]
     public async Task OrphansInImagesBelow_AreRemoved()
     {
@@ -151,6 +151,11 @@ public sealed class ImageHealingTests(LabFixture fixture)
         await machine.Domain.DeleteCheckpointAsync(orphan, CheckpointDeleteFlags.MetadataOnly, EngineLab.Token);
         await machine.SnapshotAsync("upper", ["vda"], EngineLab.Token);
         await machine.WriteAsync("vda", 3 * Mebi, 70_000, 0x49, EngineLab.Token);
+        var node = (await machine.QmpAsync("""{"execute":"query-block"}""", EngineLab.Token)).EnumerateArray()
+            .First(device => device.GetProperty("qdev").GetString()!.Contains("virtio-disk0", StringComparison.Ordinal))
+            .GetProperty("inserted").GetProperty("node-name").GetString();
+        await machine.QmpAsync(
+            $$$"""{"execute":"block-dirty-bitmap-remove","arguments":{"node":"{{{node}}}","name":"{{{orphan}}}"}}""", EngineLab.Token);
         var before = await FindAsync(lab, machine);
         Assert.False(before.Disks[0].Bitmaps.ContainsKey(orphan));
         Assert.Contains(orphan, before.Disks[0].BitmapNames);
