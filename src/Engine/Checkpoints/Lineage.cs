@@ -16,51 +16,54 @@ internal sealed class Lineage
     private readonly RepositorySession _repository;
     private readonly Machine _machine;
     private readonly Dictionary<string, (RestorePoint Point, PointDisk Disk)> _newest;
+    private readonly IReadOnlyDictionary<RunId, RestorePoint> _points;
 
     private Lineage(
         IHypervisor hypervisor,
         RepositorySession repository,
         Machine machine,
         IReadOnlySet<string> checkpoints,
+        IReadOnlyDictionary<RunId, RestorePoint> points,
         Dictionary<string, (RestorePoint Point, PointDisk Disk)> newest)
     {
         _hypervisor = hypervisor;
         _repository = repository;
         _machine = machine;
+        _points = points;
         _newest = newest;
         Checkpoints = checkpoints;
-        PreviousDisks = newest.ToDictionary(
-            pair => pair.Key, pair => PointDocuments.Previous(pair.Value.Point, pair.Value.Disk), StringComparer.Ordinal);
+        PreviousDisks = newest.ToDictionary(pair => pair.Key, pair => Previous(pair.Key), StringComparer.Ordinal);
     }
 
     /// <summary>Every checkpoint of the machine, foreign ones too.</summary>
     public IReadOnlySet<string> Checkpoints { get; }
 
-    /// <summary>Per disk name, its newest committed state.</summary>
+    /// <summary>Per disk name, the committed state that its next backup starts from: the newest, or the one that names as its base.</summary>
     public IReadOnlyDictionary<string, PreviousDisk> PreviousDisks { get; }
 
     public static async Task<Lineage> ReadAsync(
         IHypervisor hypervisor, RepositorySession repository, Machine machine, CancellationToken cancellationToken)
     {
         var newest = new Dictionary<string, (RestorePoint Point, PointDisk Disk)>(StringComparer.Ordinal);
-        var points = await repository.PointsOfAsync(machine.Uuid, cancellationToken);
-        foreach (var point in points.Where(point => point.Copied is null)) // a copied point knows nothing of this machine's bitmaps
+        // A copied point knows nothing of this machine's bitmaps.
+        var points = (await repository.PointsOfAsync(machine.Uuid, cancellationToken)).Where(point => point.Copied is null).ToList();
+        foreach (var point in points)
         {
             foreach (var disk in point.Disks)
                 newest[disk.Name] = (point, disk);
         }
 
         var checkpoints = await hypervisor.CheckpointsAsync(machine, cancellationToken);
-        return new Lineage(hypervisor, repository, machine, checkpoints, newest);
+        return new Lineage(hypervisor, repository, machine, checkpoints, points.ToDictionary(point => point.Id), newest);
     }
 
-    /// <summary>The points that a run over these disks inherits from.</summary>
-    public IReadOnlyList<RestorePoint> BasesOf(IEnumerable<string> disks) =>
-        disks.Where(_newest.ContainsKey).Select(disk => _newest[disk].Point).DistinctBy(point => point.Id).ToList();
+    /// <summary>The points that a run inherits from.</summary>
+    public IReadOnlyList<RestorePoint> BasesOf(IEnumerable<DiskPlan> plans) =>
+        plans.Where(plan => _newest.ContainsKey(plan.Disk.Name)).Select(plan => Origin(plan).Point).DistinctBy(point => point.Id).ToList();
 
     /// <summary>The tree a disk inherits from, or is compared with; null when it has none, or one of another chunk size.</summary>
     public TreeRef? OriginOf(DiskPlan plan) =>
-        _newest.TryGetValue(plan.Disk.Name, out var newest) && newest.Disk.ChunkLog2 == plan.ChunkLog2 ? newest.Disk.Tree : null;
+        _newest.ContainsKey(plan.Disk.Name) && Origin(plan).Disk is var disk && disk.ChunkLog2 == plan.ChunkLog2 ? disk.Tree : null;
 
     /// <summary>
     /// Removes our checkpoints whose runs never committed, from wherever they came (a run that died on another host, say).
@@ -70,7 +73,7 @@ internal sealed class Lineage
     {
         foreach (var (name, run) in Ours())
         {
-            if (_newest.Values.Any(newest => newest.Disk.Checkpoint == name))
+            if (_newest.Keys.Any(disk => BaseOf(disk).Disk.Checkpoint == name))
                 continue;
             if (await _repository.FenceAsync(_machine.Uuid, run, cancellationToken) == RunFate.Revoked)
                 await _hypervisor.DeleteCheckpointAsync(_machine.Uuid, name, cancellationToken);
@@ -83,14 +86,36 @@ internal sealed class Lineage
         foreach (var disk in committed.Disks)
             _newest[disk.Name] = (committed, disk);
         var present = _machine.Disks.Select(disk => disk.Name).ToHashSet(StringComparer.Ordinal);
-        var needed = _newest.Where(pair => present.Contains(pair.Key))
-            .Select(pair => pair.Value.Disk.Checkpoint).ToHashSet(StringComparer.Ordinal);
+        var needed = _newest.Keys.Where(present.Contains).Select(disk => BaseOf(disk).Disk.Checkpoint).ToHashSet(StringComparer.Ordinal);
         foreach (var (name, _) in Ours())
         {
             if (!needed.Contains(name))
                 await _hypervisor.DeleteCheckpointAsync(_machine.Uuid, name, CancellationToken.None);
         }
     }
+
+    // A point of a stopped machine made no checkpoint of its own. Of what changed since the checkpoint of the point that it names as its
+    // base, nothing is forgotten: from that point and that checkpoint the next backup starts, and of the newer point it takes nothing.
+    private (RestorePoint Point, PointDisk Disk) BaseOf(string disk)
+    {
+        var newest = _newest[disk];
+        return PointDocuments.BaseRun(newest.Point, newest.Disk) is { } run
+            && _points.TryGetValue(run, out var point)
+            && point.Disks.FirstOrDefault(found => found.Name == disk) is { } found
+            && PointDocuments.IsOwn(found.Checkpoint, point)
+                ? (point, found)
+                : newest;
+    }
+
+    private PreviousDisk Previous(string disk)
+    {
+        var (point, details) = BaseOf(disk);
+        return PointDocuments.Previous(point, details);
+    }
+
+    // What a full read is compared with decides nothing: the newest is the most alike.
+    private (RestorePoint Point, PointDisk Disk) Origin(DiskPlan plan) =>
+        plan.IsIncremental ? BaseOf(plan.Disk.Name) : _newest[plan.Disk.Name];
 
     // By record or by bitmap alone: a machine that was defined anew has lost its records, and the bitmaps would stay for ever.
     private IEnumerable<(string Name, Guid Run)> Ours()

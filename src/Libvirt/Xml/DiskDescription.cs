@@ -32,6 +32,15 @@ public sealed record DiskDescription
     /// <summary>The image has a backing image that libvirt knows.</summary>
     public bool HasBackingImage { get; init; }
 
+    /// <summary>
+    /// Paths of the images below it as the definition itself names them, from the top; an empty text at the end says that there is no
+    /// further one. Empty when it leaves all that to the images.
+    /// </summary>
+    public IReadOnlyList<string> DefinedBelow { get; init; } = [];
+
+    /// <summary>Only a part of the image is the disk.</summary>
+    public bool IsSlice { get; init; }
+
     public bool IsEncrypted { get; init; }
 
     /// <summary>A block copy or active commit mirrors the disk: no backup can start.</summary>
@@ -70,12 +79,26 @@ public sealed record DiskDescription
             IsTransient = disk.Element("transient") != null,
             Serial = disk.ChildText("serial"),
             HasBackingImage = backing?.Element("source") != null,
+            DefinedBelow = Below(backing),
+            IsSlice = disk.Element("source")?.Element("slices") != null,
             IsEncrypted = disk.Element("encryption") != null || disk.Element("source")?.Element("encryption") != null,
             HasMirror = disk.Element("mirror") != null,
             StartupPolicy = disk.Element("source").Text("startupPolicy"),
             DiscardMode = driver.Text("discard"),
             Alias = disk.Element("alias").Text("name"),
         };
+    }
+
+    private static List<string> Below(XElement? backing)
+    {
+        var paths = new List<string>();
+        for (; backing != null; backing = backing.Element("backingStore"))
+        {
+            var source = backing.Element("source");
+            paths.Add(source == null ? "" : source.Text("file") ?? source.Text("dev") ?? source.Text("name") ?? "?");
+        }
+
+        return paths;
     }
 }
 
