@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Globalization;
 using Tidemark.Engine.Machines;
+using Tidemark.Storage;
 
 namespace Tidemark.Engine.Backup;
 
@@ -55,7 +56,7 @@ public static class BackupPlanner
         {
             Disk = disk,
             Base = whyFull is null ? previous!.Checkpoint : null,
-            Previous = previous,
+            Previous = previous?.Domain == (options.Domain ?? "") ? previous : null,
             Reason = whyFull ?? string.Create(
                 CultureInfo.InvariantCulture, $"changes since the backup of {previous!.Time.UtcDateTime:yyyy-MM-dd HH:mm:ss} UTC"),
             Track = disk.Untrackable is null && !isOff,
@@ -71,6 +72,8 @@ public static class BackupPlanner
     {
         if (previous is null)
             return "first backup of this disk in this repository";
+        if (previous.Domain != (options.Domain ?? ""))
+            return $"its last backup is of {KeyDomain.Describe(previous.Domain)}, this one of {KeyDomain.Describe(options.Domain ?? "")}";
         if (options.Full)
             return "a full read was asked for";
         if (disk.Untrackable is { } untrackable)
@@ -81,10 +84,8 @@ public static class BackupPlanner
             return $"the disk's size changed from {previous.Size} to {disk.Size} bytes since the last backup";
         if (previous.Identity is null || disk.Identity is null)
             return "which image this disk is on cannot be told, so its bitmap cannot be trusted";
-        if (previous.Identity != disk.Identity)
+        if (!disk.Identity.IsSameImageAs(previous.Identity))
             return $"another image is under this disk than at the last backup ({Difference(previous.Identity, disk.Identity)})";
-        if (checkpoints?.Contains(checkpoint) == false)
-            return $"the hypervisor has no record of checkpoint '{checkpoint}' any more";
         if (!disk.Bitmaps.TryGetValue(checkpoint, out var health))
             return $"the bitmap of checkpoint '{checkpoint}' is missing on this disk";
         if (health == BitmapHealth.Incomplete)
@@ -95,6 +96,8 @@ public static class BackupPlanner
 
         if (health != BitmapHealth.Recording)
             return $"the bitmap of checkpoint '{checkpoint}' is inconsistent: QEMU did not close the image properly";
+        if (checkpoints?.Contains(checkpoint) == false)
+            return $"the hypervisor has no record of checkpoint '{checkpoint}' any more";
         if (previous.ChunkLog2 != chunkLog2)
             return $"the chunk size changed from {1L << previous.ChunkLog2} to {1L << chunkLog2} bytes";
         return null;

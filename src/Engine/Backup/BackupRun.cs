@@ -46,7 +46,7 @@ public sealed class BackupRun
     private BackupRun(BackupContext context, BackupOptions options)
     {
         _context = context;
-        _options = options;
+        _options = KeyDomains.Resolve(options, context.Repository);
         _journal = new Journal(context.Folders);
     }
 
@@ -79,7 +79,7 @@ public sealed class BackupRun
         IHypervisor hypervisor, RepositorySession repository, Machine machine, BackupOptions options, CancellationToken cancellationToken)
     {
         var lineage = await Lineage.ReadAsync(hypervisor, repository, machine, cancellationToken);
-        return BackupPlanner.Plan(machine, lineage.Checkpoints, lineage.PreviousDisks, options);
+        return BackupPlanner.Plan(machine, lineage.Checkpoints, lineage.PreviousDisks, KeyDomains.Resolve(options, repository));
     }
 
     private async Task PrepareAsync(string machineUuid, CancellationToken cancellationToken)
@@ -141,6 +141,7 @@ public sealed class BackupRun
             new BackupRunOptions
             {
                 Id = _id,
+                Domain = _options.Domain,
                 Bases = lineage.BasesOf(_plan.Disks),
                 CheckAll = _options.CheckAllChunks,
             },

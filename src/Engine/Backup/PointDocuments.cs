@@ -45,6 +45,7 @@ internal static class PointDocuments
         Size = disk.Size,
         ChunkLog2 = disk.ChunkLog2,
         WhyUntracked = WhyUntracked(point, disk),
+        Domain = point.Domain,
     };
 
     /// <summary>The run of the point whose checkpoint a disk's changes were read from, if it made none of its own; else null.</summary>

@@ -22,7 +22,7 @@ internal sealed class Lineage
         IHypervisor hypervisor,
         RepositorySession repository,
         Machine machine,
-        IReadOnlySet<string> checkpoints,
+        IReadOnlyList<CheckpointRecord> records,
         IReadOnlyDictionary<RunId, RestorePoint> points,
         Dictionary<string, (RestorePoint Point, PointDisk Disk)> newest)
     {
@@ -31,11 +31,15 @@ internal sealed class Lineage
         _machine = machine;
         _points = points;
         _newest = newest;
-        Checkpoints = checkpoints;
+        Records = records;
+        Checkpoints = records.Select(record => record.Name).ToHashSet(StringComparer.Ordinal);
         PreviousDisks = newest.ToDictionary(pair => pair.Key, pair => Previous(pair.Key), StringComparer.Ordinal);
     }
 
-    /// <summary>Every checkpoint of the machine, foreign ones too.</summary>
+    /// <summary>Every checkpoint that the hypervisor has a record of, foreign ones too.</summary>
+    public IReadOnlyList<CheckpointRecord> Records { get; }
+
+    /// <summary>Their names.</summary>
     public IReadOnlySet<string> Checkpoints { get; }
 
     /// <summary>Per disk name, the committed state that its next backup starts from: the newest, or the one that names as its base.</summary>
@@ -53,17 +57,17 @@ internal sealed class Lineage
                 newest[disk.Name] = (point, disk);
         }
 
-        var checkpoints = await hypervisor.CheckpointsAsync(machine, cancellationToken);
-        return new Lineage(hypervisor, repository, machine, checkpoints, points.ToDictionary(point => point.Id), newest);
+        var records = await hypervisor.CheckpointsAsync(machine.Uuid, cancellationToken);
+        return new Lineage(hypervisor, repository, machine, records, points.ToDictionary(point => point.Id), newest);
     }
 
     /// <summary>The points that a run inherits from.</summary>
     public IReadOnlyList<RestorePoint> BasesOf(IEnumerable<DiskPlan> plans) =>
-        plans.Where(plan => _newest.ContainsKey(plan.Disk.Name)).Select(plan => Origin(plan).Point).DistinctBy(point => point.Id).ToList();
+        plans.Where(plan => plan.Previous is not null).Select(plan => Origin(plan).Point).DistinctBy(point => point.Id).ToList();
 
     /// <summary>The tree a disk inherits from, or is compared with; null when it has none, or one of another chunk size.</summary>
     public TreeRef? OriginOf(DiskPlan plan) =>
-        _newest.ContainsKey(plan.Disk.Name) && Origin(plan).Disk is var disk && disk.ChunkLog2 == plan.ChunkLog2 ? disk.Tree : null;
+        plan.Previous is not null && Origin(plan).Disk is var disk && disk.ChunkLog2 == plan.ChunkLog2 ? disk.Tree : null;
 
     /// <summary>
     /// Removes our checkpoints whose runs never committed, from wherever they came (a run that died on another host, say).
