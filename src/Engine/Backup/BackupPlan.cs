@@ -49,6 +49,9 @@ public sealed record PreviousDisk
     /// <summary>The checkpoint made at that instant; null when the disk was not tracked.</summary>
     public required string? Checkpoint { get; init; }
 
+    /// <summary>Why there is none, where that is known.</summary>
+    public string? WhyUntracked { get; init; }
+
     public required ImageIdentity? Identity { get; init; }
 
     /// <summary>The images below the topmost one, the nearest first; null where one could not be told.</summary>
