@@ -28,7 +28,7 @@ public static class BitmapChecks
     private static IEnumerable<Finding> JudgeDisk(MachineFacts facts, MachineDisk disk, string? repositoryPart)
     {
         var subject = $"disk '{disk.Name}' of '{facts.Machine.Name}'";
-        var records = facts.Checkpoints.Where(checkpoint => checkpoint.Disks.Contains(disk.Name, StringComparer.Ordinal))
+        var records = facts.Checkpoints.Where(checkpoint => checkpoint.Disks.Any(tracked => tracked.Name == disk.Name))
             .Select(checkpoint => checkpoint.Name).ToHashSet(StringComparer.Ordinal);
         var faults = disk.Bitmaps.Where(bitmap => bitmap.Value != BitmapHealth.Recording)
             .Select(bitmap => JudgeBroken(facts.Machine, subject, bitmap.Key, records.Contains(bitmap.Key)))
