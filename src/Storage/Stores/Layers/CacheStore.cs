@@ -47,6 +47,11 @@ public sealed class CacheStore(IObjectStore inner, CacheFolder folder) : IObject
 
     public ValueTask DeleteAsync(string key, CancellationToken cancellationToken) => inner.DeleteAsync(key, cancellationToken);
 
+    public int DeleteBatch => inner.DeleteBatch;
+
+    public ValueTask DeleteAsync(IReadOnlyList<string> keys, CancellationToken cancellationToken) =>
+        inner.DeleteAsync(keys, cancellationToken);
+
     public ValueTask ProbeAsync(CancellationToken cancellationToken) => inner.ProbeAsync(cancellationToken);
 
     public ValueTask DisposeAsync()

@@ -63,6 +63,17 @@ public sealed class RetryStore(IObjectStore inner, RetryPolicy policy) : IObject
             },
             cancellationToken);
 
+    public int DeleteBatch => inner.DeleteBatch;
+
+    public async ValueTask DeleteAsync(IReadOnlyList<string> keys, CancellationToken cancellationToken) =>
+        await policy.RunAsync(
+            async token =>
+            {
+                await inner.DeleteAsync(keys, token);
+                return true;
+            },
+            cancellationToken);
+
     public async ValueTask ProbeAsync(CancellationToken cancellationToken) =>
         await policy.RunAsync(
             async token =>

@@ -42,6 +42,11 @@ public sealed class ThrottleStore(IObjectStore inner, RateLimit limit) : IObject
 
     public ValueTask DeleteAsync(string key, CancellationToken cancellationToken) => inner.DeleteAsync(key, cancellationToken);
 
+    public int DeleteBatch => inner.DeleteBatch;
+
+    public ValueTask DeleteAsync(IReadOnlyList<string> keys, CancellationToken cancellationToken) =>
+        inner.DeleteAsync(keys, cancellationToken);
+
     public ValueTask ProbeAsync(CancellationToken cancellationToken) => inner.ProbeAsync(cancellationToken);
 
     public ValueTask DisposeAsync() => inner.DisposeAsync();
