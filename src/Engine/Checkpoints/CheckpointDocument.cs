@@ -47,7 +47,7 @@ public sealed record CheckpointDocument
         }).ToList(),
     };
 
-    public byte[] ToBytes() => JsonSerializer.SerializeToUtf8Bytes(this, CheckpointJson.Default.CheckpointDocument);
+    public byte[] ToBytes() => JsonSerializer.SerializeToUtf8Bytes(this, CheckpointDocumentJson.Default.CheckpointDocument);
 
     /// <summary>Reads a document and checks all that can be checked of it alone.</summary>
     /// <exception cref="EngineException">It is no such document, of a later version, or its records make no tree.</exception>
@@ -56,7 +56,7 @@ public sealed record CheckpointDocument
         CheckpointDocument? document;
         try
         {
-            document = JsonSerializer.Deserialize(content, CheckpointJson.Default.CheckpointDocument);
+            document = JsonSerializer.Deserialize(content, CheckpointDocumentJson.Default.CheckpointDocument);
         }
         catch (JsonException e)
         {
@@ -102,4 +102,4 @@ public sealed record CheckpointDocument
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, WriteIndented = true)]
 [JsonSerializable(typeof(CheckpointDocument))]
-internal sealed partial class CheckpointJson : JsonSerializerContext;
+internal sealed partial class CheckpointDocumentJson : JsonSerializerContext;
