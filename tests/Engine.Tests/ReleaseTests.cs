@@ -31,6 +31,8 @@ public sealed class ReleaseTests(LabFixture fixture)
             await machine.StartAsync(EngineLab.Token);
         Assert.Single((await ReleaseAsync(lab, machine)).Released);
         Assert.Empty(await EngineLab.CheckpointsAsync(machine));
+        var written = await new RecordFile(lab.Folders.Checkpoints, machine.Domain.Uuid.ToString("d")).ReadAsync(EngineLab.Token);
+        Assert.Empty(written!.Checkpoints);
         if (releaseWhileRunning)
             await machine.StopAsync(EngineLab.Token);
         await RevertAsync();
@@ -89,7 +91,7 @@ public sealed class ReleaseTests(LabFixture fixture)
     {
         await using var examiner = await Hypervisors.ExamineAsync(lab.Host.Uri, EngineLab.Token);
         var facts = await examiner.ReadBitmapsAsync(machine.Domain.Uuid.ToString("d"), EngineLab.Token);
-        return await CheckpointRelease.RunAsync(lab.Hypervisor, facts, lab.Repository.Part, lab.Folders, EngineLab.Token);
+        return await CheckpointRelease.RunAsync(lab.Hypervisor, facts, lab.Repository.Part, lab.Folders, Assert.Fail, EngineLab.Token);
     }
 
     private static async Task<PointInfo> AssertNextAsync(EngineLab lab, LabMachine machine, string mode)

@@ -115,7 +115,8 @@ internal static class CheckpointCommand
         await using var hypervisor = await result.ConnectHypervisorAsync(settings, cancellationToken);
         using var held = await HoldAsync(result, settings, hypervisor, cancellationToken);
         var released = await CheckpointRelease.RunAsync(
-            hypervisor, await ReadAsync(result, settings, cancellationToken), part, GlobalOptions.Folders(settings), cancellationToken);
+            hypervisor, await ReadAsync(result, settings, cancellationToken), part, GlobalOptions.Folders(settings),
+            UserOutput.Warning, cancellationToken);
         result.Output().Result(released, CliJson.Default.ReleaseResult, Describe);
         return ExitCode.Done;
     }

@@ -98,7 +98,10 @@ public sealed class CheckpointImport
             if (!found.Bitmaps.TryGetValue(record.Name, out var health))
                 return $"Checkpoint '{record.Name}' has no bitmap on disk '{disk.Name}' of '{machine.Name}'.";
             if (health != BitmapHealth.Recording)
-                return $"The bitmap of checkpoint '{record.Name}' on disk '{disk.Name}' of '{machine.Name}' is inconsistent.";
+            {
+                var state = health == BitmapHealth.Busy ? "in use by a job" : "inconsistent";
+                return $"The bitmap of checkpoint '{record.Name}' on disk '{disk.Name}' of '{machine.Name}' is {state}.";
+            }
         }
 
         return null;

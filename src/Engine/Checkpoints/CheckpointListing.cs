@@ -69,7 +69,12 @@ public sealed record CheckpointListing(
         if (machine.Disks.FirstOrDefault(candidate => candidate.Name == disk) is not { } found)
             return "no such disk";
         return found.Bitmaps.TryGetValue(checkpoint, out var health)
-            ? health == BitmapHealth.Recording ? "recording" : "inconsistent"
+            ? health switch
+            {
+                BitmapHealth.Recording => "recording",
+                BitmapHealth.Busy => "busy",
+                _ => "inconsistent",
+            }
             : "missing";
     }
 
@@ -96,7 +101,7 @@ public sealed record ListedCheckpoint(string Name, string? Parent, DateTimeOffse
 
 /// <summary>A disk of a checkpoint.</summary>
 /// <param name="Name">Its target.</param>
-/// <param name="Health"><c>recording</c>, <c>inconsistent</c>, <c>missing</c>, or <c>no such disk</c>.</param>
+/// <param name="Health"><c>recording</c>, <c>busy</c>, <c>inconsistent</c>, <c>missing</c>, or <c>no such disk</c>.</param>
 /// <param name="ChangedBytes">Written since; null where nobody knows.</param>
 public sealed record ListedDisk(string Name, string Health, long? ChangedBytes);
 

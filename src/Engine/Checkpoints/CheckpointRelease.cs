@@ -22,12 +22,15 @@ public static class CheckpointRelease
     /// <param name="facts">The machine; the caller holds its lock since before they were read.</param>
     /// <param name="repositoryPart">First 8 hex digits of the repository's id; null for all repositories of ours.</param>
     /// <param name="folders">This host's folders: leftovers of dead runs go too.</param>
+    /// <param name="tell">Told what went less well.</param>
     /// <param name="cancellationToken">Ends it between checkpoints.</param>
     /// <exception cref="EngineException">A job is active on the machine, or an image is in use.</exception>
     public static async Task<ReleaseResult> RunAsync(
-        IHypervisor hypervisor, BitmapFacts facts, string? repositoryPart, HostFolders folders, CancellationToken cancellationToken)
+        IHypervisor hypervisor, BitmapFacts facts, string? repositoryPart, HostFolders folders, Action<string> tell,
+        CancellationToken cancellationToken)
     {
         var machine = facts.Machine;
+        var homes = new RecordHomes(folders, null, machine.Uuid);
         if (machine.JobActive)
             throw EngineException.Busy($"Machine '{machine.Name}' has a job of the hypervisor running (backup, migration, block copy).");
         if (facts.Unseen.Count > 0)
@@ -40,7 +43,25 @@ public static class CheckpointRelease
             await ReleaseOfflineAsync(hypervisor, machine, ours, cancellationToken);
         else
             await ReleaseLiveAsync(hypervisor, machine, ours, cancellationToken);
+        await ForgetAsync(hypervisor, machine, ours, homes, tell, cancellationToken);
         return new ReleaseResult(machine.Name, ours, all.Except(ours, StringComparer.Ordinal).ToList());
+    }
+
+    // What is written down of them beside the hypervisor goes too, so that nobody tells it again.
+    private static async Task ForgetAsync(
+        IHypervisor hypervisor, Machine machine, IReadOnlyList<string> gone, RecordHomes homes, Action<string> tell,
+        CancellationToken cancellationToken)
+    {
+        var left = machine with
+        {
+            Disks = machine.Disks.Select(disk => disk with
+            {
+                Bitmaps = disk.Bitmaps.Where(bitmap => !gone.Contains(bitmap.Key, StringComparer.Ordinal))
+                    .ToDictionary(bitmap => bitmap.Key, bitmap => bitmap.Value, StringComparer.Ordinal),
+            }).ToList(),
+        };
+        var known = await hypervisor.CheckpointsAsync(machine.Uuid, cancellationToken);
+        await homes.WriteAsync(left, known, [], null, tell, cancellationToken);
     }
 
     private static bool IsOurs(string name, string? repositoryPart) =>
