@@ -61,14 +61,27 @@ internal static class BackupOptionsOnCommandLine
         Description = "Decode and compare every compressed chunk before it is stored, not one in sixteen",
     };
 
+    private static readonly Option<string?> CheckpointDir = new("--checkpoint-dir")
+    {
+        Description = "Keep the records of checkpoints in this folder too, which hosts may share",
+    };
+
     public static void AddTo(Command command)
     {
         Quiesce.AcceptOnlyFromAmong("auto", "require", "off");
         command.Arguments.Add(Machines);
-        foreach (var option in (Option[])
-            [All, Disk, Exclude, Full, Quiesce, Tag, Domain, ChunkSize, CheckAllChunks, Jobs, GlobalOptions.Limit, DryRun, Strict])
+        Option[] options =
+        [
+            All, Disk, Exclude, Full, Quiesce, Tag, Domain, ChunkSize, CheckAllChunks, CheckpointDir, Jobs, GlobalOptions.Limit, DryRun,
+            Strict,
+        ];
+        foreach (var option in options)
             command.Options.Add(option);
     }
+
+    /// <summary>The shared folder of checkpoint records; null for none.</summary>
+    public static string? CheckpointFolder(ParseResult result, SettingsFile settings) =>
+        (result.GetValue(CheckpointDir) ?? settings.CheckpointDir) is { Length: > 0 } folder ? Path.GetFullPath(folder) : null;
 
     /// <exception cref="EngineException">A value makes no sense.</exception>
     public static BackupOptions Read(ParseResult result, MachineSettings settings) => new()

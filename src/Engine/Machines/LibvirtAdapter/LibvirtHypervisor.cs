@@ -43,7 +43,10 @@ internal sealed class LibvirtHypervisor : IHypervisor
 
     public async Task<Machine?> FindAsync(string nameOrUuid, CancellationToken cancellationToken) =>
         await LibvirtFailures.TranslateAsync(async () =>
-            await DomainAsync(nameOrUuid, cancellationToken) is { } domain ? await DescribeAsync(domain, cancellationToken) : null);
+        {
+            await _connection.ReopenAsync(ReopenPatience, cancellationToken); // the daemon may have been restarted since the last run
+            return await DomainAsync(nameOrUuid, cancellationToken) is { } domain ? await DescribeAsync(domain, cancellationToken) : null;
+        });
 
     public Task<MachineDefinition> DefinitionAsync(Machine machine, CancellationToken cancellationToken) =>
         LibvirtFailures.TranslateAsync(async () =>
