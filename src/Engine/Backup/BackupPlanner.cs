@@ -81,6 +81,8 @@ public static class BackupPlanner
             return "which image this disk is on cannot be told, so its bitmap cannot be trusted";
         if (previous.Identity != disk.Identity)
             return $"another image is under this disk than at the last backup ({Difference(previous.Identity, disk.Identity)})";
+        if (WhyOtherData(previous.DataFile, disk.DataFile) is { } other)
+            return other;
         if (!checkpoints.Contains(checkpoint))
             return $"the hypervisor has no record of checkpoint '{checkpoint}' any more";
         if (!disk.Bitmaps.TryGetValue(checkpoint, out var health))
@@ -97,6 +99,18 @@ public static class BackupPlanner
             return $"the chunk size changed from {1L << previous.ChunkLog2} to {1L << chunkLog2} bytes";
         return null;
     }
+
+    private static string? WhyOtherData(DataFile? before, DataFile? now) => (before, now) switch
+    {
+        (null, null) => null,
+        (null, _) or (_, null) => "its data is not in the same file as at the last backup, or which that was is not known",
+        ({ Identity: null }, _) or (_, { Identity: null }) => "which file its data is in cannot be told, so its bitmap cannot be trusted",
+        _ when before.Identity != now.Identity =>
+            $"another data file is under this disk than at the last backup ({Difference(before.Identity, now.Identity)})",
+        _ when now.Size < before.Size => $"its data file was cut from {before.Size} to {now.Size} bytes since the last backup",
+        _ when now.Modified < before.Modified => "its data file is older than at the last backup: it was put back behind the bitmap's back",
+        _ => null,
+    };
 
     private static string Difference(ImageIdentity before, ImageIdentity now) =>
         before.Path != now.Path ? $"'{before.Path}' before, '{now.Path}' now"

@@ -18,13 +18,7 @@ internal static class PointDocuments
         Serial = plan.Disk.Serial,
         Kind = plan.Disk.Kind,
         Format = new Dictionary<string, string>(StringComparer.Ordinal) { ["type"] = plan.Disk.Format },
-        Identity = plan.Disk.Identity is not { } identity ? null : new Dictionary<string, string>(StringComparer.Ordinal)
-        {
-            ["path"] = identity.Path,
-            ["device"] = identity.Device,
-            ["inode"] = identity.Inode,
-            ["birth"] = identity.Birth,
-        },
+        Identity = ImageDocuments.Write(plan.Disk),
     };
 
     public static PreviousDisk Previous(RestorePoint point, PointDisk disk) => new()
@@ -32,15 +26,14 @@ internal static class PointDocuments
         Run = point.Id.Value,
         Time = point.Time,
         Checkpoint = IsOwn(disk.Checkpoint, point) ? disk.Checkpoint : null,
-        Identity = disk.Identity is { } identity
-            && identity.TryGetValue("path", out var path)
-            && identity.TryGetValue("device", out var device)
-            && identity.TryGetValue("inode", out var inode)
-            && identity.TryGetValue("birth", out var birth)
-                ? new ImageIdentity(path, device, inode, birth)
-                : null,
+        Identity = ImageDocuments.ReadImage(disk.Identity),
+        DataFile = ImageDocuments.ReadDataFile(disk.Identity),
         Size = disk.Size,
         ChunkLog2 = disk.ChunkLog2,
+        WasFull = disk.Mode == "full",
+        Seq = point.Seq,
+        Audit = disk.Audit,
+        Suspects = disk.Suspects,
     };
 
     // A checkpoint is named after the run that made it. A point that claims another run's could have been put there to make the next

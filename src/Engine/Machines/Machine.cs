@@ -66,6 +66,9 @@ public sealed record MachineDisk
     /// <summary>Which image this is; null where it cannot be told.</summary>
     public required ImageIdentity? Identity { get; init; }
 
+    /// <summary>Where the image keeps its data, if not in itself.</summary>
+    public DataFile? DataFile { get; init; }
+
     /// <summary>Why no bitmap can be kept on this disk; null when one can.</summary>
     public required string? Untrackable { get; init; }
 

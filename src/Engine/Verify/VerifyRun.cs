@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+using Tidemark.Engine.Auditing;
 using Tidemark.Storage;
 
 namespace Tidemark.Engine.Verify;
@@ -35,7 +36,12 @@ internal static class VerifyRun
                 found.Healed,
                 found.Quarantined,
                 found.Unread.Select(item => new UnreadItem(item.Key, item.Problem)).ToList(),
-                found.OldestCheck);
+                found.OldestCheck)
+            {
+                Doubtful = PointMarks.Mark(all.Points).Where(point => chosen is null || chosen.Contains(point.Id))
+                    .SelectMany(point => point.Disks.Where(disk => disk.Doubt is not null).Select(disk =>
+                        new DoubtfulItem(point.ShortId, disk.Name, PointMarks.Sentence(disk)))).ToList(),
+            };
         }
         catch (Exception e) when (e is not OperationCanceledException)
         {
