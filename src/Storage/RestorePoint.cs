@@ -9,7 +9,9 @@ namespace Tidemark.Storage;
 /// </summary>
 public sealed record RestorePoint
 {
-    public int V { get; init; } = 1;
+    internal const int CurrentVersion = 1;
+
+    public int V { get; init; } = CurrentVersion;
 
     /// <summary>The run that made it: its identity.</summary>
     [JsonInclude]
@@ -36,6 +38,7 @@ public sealed record RestorePoint
     /// <summary>SHA-256 of the sealed bytes of the machine's newest point when the run began.</summary>
     public string? Prev { get; init; }
 
+    /// <summary>The key domain its chunks belong to; empty for the one without a name.</summary>
     public string Domain { get; init; } = "";
 
     /// <summary>Where the point was copied from; null for one that a backup made here. A copied point is never a base (I22).</summary>
@@ -56,6 +59,9 @@ public sealed record RestorePoint
 
     public IReadOnlyList<string> Warnings { get; init; } = [];
 
+    /// <summary>What is to be told to a hypervisor that forgot this repository's checkpoints; null where nobody noted it.</summary>
+    public PointCheckpoints? Checkpoints { get; init; }
+
     public IReadOnlyList<SegmentReference> Index { get; init; } = [];
 
     /// <summary>Bytes this run added to the store, its point not counted.</summary>
@@ -74,6 +80,13 @@ public sealed record RestorePoint
 
     [JsonIgnore]
     public MachineId MachineId => new(Machine);
+
+    /// <summary>This point with its domain told to its disks and files.</summary>
+    internal RestorePoint Placed() => Domain.Length == 0 ? this : this with
+    {
+        Disks = [.. Disks.Select(disk => disk with { Domain = Domain })],
+        Files = [.. Files.Select(file => file with { Domain = Domain })],
+    };
 
     /// <summary>What people type: 12 hex digits.</summary>
     [JsonIgnore]
@@ -141,6 +154,13 @@ public sealed record PointDisk
     /// <summary>This disk may lack changes, as was known when the point was copied; set where points are marked.</summary>
     public DiskDoubt? Doubt { get; init; }
 
+    /// <summary>The key domain of its point.</summary>
+    [JsonIgnore]
+    public string Domain { get; init; } = "";
+
+    /// <summary>The same of the images below, the nearest first; empty where it cannot be told, null when there are none.</summary>
+    public IReadOnlyList<IReadOnlyDictionary<string, string>>? Backing { get; init; }
+
     /// <summary>The disk's tree, for reading and inheriting.</summary>
     [JsonIgnore]
     public TreeRef Tree => TreeRef.Of(Size, ChunkLog2, Depth, Root, Hint);
@@ -194,9 +214,24 @@ public sealed record PointFile
     [JsonInclude]
     internal RootHint? Hint { get; init; }
 
+    /// <summary>The key domain of its point.</summary>
+    [JsonIgnore]
+    public string Domain { get; init; } = "";
+
     [JsonIgnore]
     public TreeRef Tree => TreeRef.Of(Size, ChunkLog2, Depth, Root, Hint);
 }
+
+/// <summary>The checkpoints that this repository had on the machine once the point was made.</summary>
+/// <param name="Current">The one made with the point; null when no disk could be tracked.</param>
+/// <param name="Records">Parents before their children.</param>
+public sealed record PointCheckpoints(string? Current, IReadOnlyList<PointCheckpoint> Records);
+
+/// <summary>A checkpoint, in whole seconds, and the disks that got a bitmap of its name.</summary>
+public sealed record PointCheckpoint(string Name, DateTimeOffset Created, string? Parent, IReadOnlyList<PointCheckpointDisk> Disks);
+
+/// <summary>A tracked disk: its target, and the image and size (bytes) it had then, where they were noted.</summary>
+public sealed record PointCheckpointDisk(string Name, long? Size, IReadOnlyDictionary<string, string>? Identity);
 
 /// <summary>The repository (its id, 32 hex) and run of the point that a copied one was made from.</summary>
 public sealed record CopiedFrom(string Repository, string Run);

@@ -42,8 +42,9 @@ public sealed partial class LabMachine
     {
         if ((await Domain.GetStatusAsync(cancellationToken)).IsActive)
             await FlushAsync(target, cancellationToken);
-        var (disk, image) = _disks[target];
-        await Tool.RunAsync("qemu-img", ["convert", "-q", "-U", "-f", disk.Format, "-O", "raw", image, path], cancellationToken);
+        var image = (await ImagesAsync(target, cancellationToken))[0];
+        var format = _disks[target].Disk.Format;
+        await Tool.RunAsync("qemu-img", ["convert", "-q", "-U", "-f", format, "-O", "raw", image, path], cancellationToken);
     }
 
     /// <summary>The disk's content now; for small disks.</summary>

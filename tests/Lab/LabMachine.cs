@@ -22,7 +22,8 @@ public sealed partial class LabMachine
         Name = name;
     }
 
-    public LabHost Host { get; }
+    /// <summary>The host it is on now.</summary>
+    public LabHost Host { get; private set; }
 
     public string Name { get; }
 
@@ -51,6 +52,7 @@ public sealed partial class LabMachine
         return machine;
     }
 
+    /// <summary>The image it was defined with; snapshots put others on top of it.</summary>
     public string ImagePath(string target) => _disks[target].ImagePath;
 
     /// <summary>Starts it paused: no firmware runs, no disk is touched.</summary>

@@ -55,6 +55,9 @@ public sealed record PreviousDisk
 
     public DataFile? DataFile { get; init; }
 
+    /// <summary>The images below the topmost one, the nearest first; null where one could not be told.</summary>
+    public IReadOnlyList<ImageIdentity?> Backing { get; init; } = [];
+
     public required long Size { get; init; }
 
     public required int ChunkLog2 { get; init; }
@@ -68,6 +71,9 @@ public sealed record PreviousDisk
     internal DiskAudit? Audit { get; init; }
 
     internal IReadOnlyList<SuspectPoint>? Suspects { get; init; }
+
+    /// <summary>The key domain of the point.</summary>
+    public string Domain { get; init; } = "";
 }
 
 /// <summary>What the user chose.</summary>
@@ -82,6 +88,9 @@ public sealed record BackupOptions
 
     /// <summary>Read everything, whatever the checkpoints say.</summary>
     public bool Full { get; init; }
+
+    /// <summary>The key domain to store in; null for the one of the key.</summary>
+    public string? Domain { get; init; }
 
     public Quiesce Quiesce { get; init; } = Quiesce.Auto;
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Globalization;
+using Tidemark.Engine.Checkpoints;
 using Tidemark.Engine.Machines;
+using Tidemark.Storage;
 
 namespace Tidemark.Engine.Backup;
 
@@ -54,7 +56,7 @@ public static class BackupPlanner
         {
             Disk = disk,
             Base = whyFull is null ? previous!.Checkpoint : null,
-            Previous = previous,
+            Previous = previous?.Domain == (options.Domain ?? "") ? previous : null,
             Reason = whyFull ?? string.Create(
                 CultureInfo.InvariantCulture, $"changes since the backup of {previous!.Time.UtcDateTime:yyyy-MM-dd HH:mm:ss} UTC"),
             Track = disk.Untrackable is null,
@@ -69,6 +71,8 @@ public static class BackupPlanner
     {
         if (previous is null)
             return "first backup of this disk in this repository";
+        if (previous.Domain != (options.Domain ?? ""))
+            return $"its last backup is of {KeyDomain.Describe(previous.Domain)}, this one of {KeyDomain.Describe(options.Domain ?? "")}";
         if (options.Full)
             return "a full read was asked for";
         if (disk.Untrackable is { } untrackable)
@@ -79,12 +83,12 @@ public static class BackupPlanner
             return $"the disk's size changed from {previous.Size} to {disk.Size} bytes since the last backup";
         if (previous.Identity is null || disk.Identity is null)
             return "which image this disk is on cannot be told, so its bitmap cannot be trusted";
-        if (previous.Identity != disk.Identity)
-            return $"another image is under this disk than at the last backup ({Difference(previous.Identity, disk.Identity)})";
-        if (WhyOtherData(previous.DataFile, disk.DataFile) is { } other)
+        if (ImageChain.WhyOther(previous.Identity, previous.Backing, disk) is { } other)
             return other;
-        if (!checkpoints.Contains(checkpoint))
-            return $"the hypervisor has no record of checkpoint '{checkpoint}' any more";
+        if (DataFile.WhyOther(previous.DataFile, disk.DataFile) is { } otherData)
+            return otherData;
+        if (ImageChain.WhyIncomplete(previous.Identity, previous.Backing, disk, checkpoint) is { } incomplete)
+            return incomplete;
         if (!disk.Bitmaps.TryGetValue(checkpoint, out var health))
             return $"the bitmap of checkpoint '{checkpoint}' is missing on this disk";
         if (health == BitmapHealth.Incomplete)
@@ -93,29 +97,16 @@ public static class BackupPlanner
                 + "it was shrunk and grown again, or written to while nobody watched";
         }
 
+        if (health == BitmapHealth.Busy)
+            return $"the bitmap of checkpoint '{checkpoint}' is held by another operation of QEMU";
         if (health != BitmapHealth.Recording)
             return $"the bitmap of checkpoint '{checkpoint}' is inconsistent: QEMU did not close the image properly";
+        if (!checkpoints.Contains(checkpoint))
+            return $"the hypervisor has no record of checkpoint '{checkpoint}' any more";
         if (previous.ChunkLog2 != chunkLog2)
             return $"the chunk size changed from {1L << previous.ChunkLog2} to {1L << chunkLog2} bytes";
         return null;
     }
-
-    private static string? WhyOtherData(DataFile? before, DataFile? now) => (before, now) switch
-    {
-        (null, null) => null,
-        (null, _) or (_, null) => "its data is not in the same file as at the last backup, or which that was is not known",
-        ({ Identity: null }, _) or (_, { Identity: null }) => "which file its data is in cannot be told, so its bitmap cannot be trusted",
-        _ when before.Identity != now.Identity =>
-            $"another data file is under this disk than at the last backup ({Difference(before.Identity, now.Identity)})",
-        _ when now.Size < before.Size => $"its data file was cut from {before.Size} to {now.Size} bytes since the last backup",
-        _ when now.Modified < before.Modified => "its data file is older than at the last backup: it was put back behind the bitmap's back",
-        _ => null,
-    };
-
-    private static string Difference(ImageIdentity before, ImageIdentity now) =>
-        before.Path != now.Path ? $"'{before.Path}' before, '{now.Path}' now"
-        : before.Birth != now.Birth ? $"'{now.Path}' was created anew"
-        : $"'{now.Path}' is another file";
 
     private static void RefuseUnlessProtectable(Machine machine, string name)
     {

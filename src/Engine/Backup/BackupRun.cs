@@ -47,7 +47,7 @@ public sealed class BackupRun
     private BackupRun(BackupContext context, BackupOptions options)
     {
         _context = context;
-        _options = options;
+        _options = KeyDomains.Resolve(options, context.Repository);
         _journal = new Journal(context.Folders);
     }
 
@@ -80,8 +80,8 @@ public sealed class BackupRun
         IHypervisor hypervisor, RepositorySession repository, Machine machine, BackupOptions options, CancellationToken cancellationToken)
     {
         RefuseUnlessRunning(machine);
-        var lineage = await Lineage.ReadAsync(hypervisor, repository, machine, cancellationToken);
-        return BackupPlanner.Plan(machine, lineage.Checkpoints, lineage.PreviousDisks, options);
+        var lineage = await Lineage.ReadAsync(hypervisor, repository, machine, null, _ => { }, cancellationToken);
+        return BackupPlanner.Plan(machine, lineage.AfterHealing, lineage.PreviousDisks, KeyDomains.Resolve(options, repository));
     }
 
     private async Task PrepareAsync(string machineUuid, CancellationToken cancellationToken)
@@ -114,8 +114,9 @@ public sealed class BackupRun
 
     private async Task<PointInfo> PlanAndRunAsync(CancellationToken cancellationToken)
     {
-        var lineage = await Lineage.ReadAsync(_context.Hypervisor, _context.Repository, _machine, cancellationToken);
-        await lineage.DropDeadAsync(cancellationToken);
+        var homes = new RecordHomes(_context.Folders, _context.CheckpointFolder, _machine.Uuid);
+        var lineage = await Lineage.ReadAsync(_context.Hypervisor, _context.Repository, _machine, homes, Warn, cancellationToken);
+        _machine = await lineage.HealAsync(text => _context.Observer(new Notice(_machine.Name, text)), cancellationToken);
         await ReachedAsync(RunStep.Recovered);
         while (true)
         {
@@ -129,8 +130,12 @@ public sealed class BackupRun
             {
                 // libvirt, or the disk itself, knows better than we did: that disk (or, if it is not named, every disk) is read in full.
                 var disks = e.Disk.Length > 0 ? [e.Disk] : _plan.Disks.Where(disk => disk.IsIncremental).Select(disk => disk.Disk.Name);
-                var health = e.IsIncomplete ? BitmapHealth.Incomplete : BitmapHealth.Broken;
-                _machine = _machine.WithBitmaps(disks.ToHashSet(StringComparer.Ordinal), health);
+                _machine = _machine.WithBitmaps(disks.ToHashSet(StringComparer.Ordinal), e.Health);
+            }
+            catch (TrackingRefusedException e) when (_plan.Disks.Any(disk => disk.Track && disk.Disk.Name == e.Disk))
+            {
+                Warn($"Changes of disk '{e.Disk}' cannot be tracked: {e.Reason}.");
+                _machine = _machine.WithUntrackable(e.Disk, $"its image takes no new bitmap ({e.Reason})");
             }
         }
     }
@@ -144,7 +149,8 @@ public sealed class BackupRun
             new BackupRunOptions
             {
                 Id = _id,
-                Bases = lineage.BasesOf(_plan.Disks.Select(disk => disk.Disk.Name)),
+                Domain = _options.Domain,
+                Bases = lineage.BasesOf(_plan.Disks),
                 CheckAll = _options.CheckAllChunks,
             },
             cancellationToken);
@@ -188,7 +194,7 @@ public sealed class BackupRun
             await ReachedAsync(RunStep.AllDisksRead);
             await frozen.EndAsync(valid.Token);
             await ReachedAsync(RunStep.Ended);
-            return await CommitAsync(stored, frozen, disks, cancellationToken);
+            return await CommitAsync(stored, lineage, frozen, disks, cancellationToken);
         }
         catch (Exception e) when (frozen.Voided.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
         {
@@ -262,7 +268,11 @@ public sealed class BackupRun
     }
 
     private async Task<RestorePoint> CommitAsync(
-        Storage.BackupRun stored, IFrozenPoint frozen, IReadOnlyList<DraftDisk> disks, CancellationToken cancellationToken)
+        Storage.BackupRun stored,
+        Lineage lineage,
+        IFrozenPoint frozen,
+        IReadOnlyList<DraftDisk> disks,
+        CancellationToken cancellationToken)
     {
         var definition = await _context.Hypervisor.DefinitionAsync(_machine, cancellationToken);
         _warnings.AddRange(definition.Warnings);
@@ -274,7 +284,8 @@ public sealed class BackupRun
         }
 
         await ReachedAsync(RunStep.Stored);
-        var draft = PointDocuments.Draft(_machine, _plan, frozen, definition, disks, files, _options.Tags, _warnings);
+        var draft = PointDocuments.Draft(_machine, _plan, frozen, definition, disks, files, _options.Tags, _warnings)
+            with { Checkpoints = PointDocuments.Records(lineage.Next(_plan, _checkpoint, frozen.Time), _checkpoint) };
         RestorePoint point;
         try
         {
@@ -301,7 +312,7 @@ public sealed class BackupRun
     {
         try
         {
-            await lineage.ReleaseAsync(point);
+            await lineage.ReleaseAsync(point, Warn);
             await ReachedAsync(RunStep.Released);
             await ClearAsync(entry, guardian);
             await ReachedAsync(RunStep.Cleared);

@@ -10,13 +10,10 @@ internal static class ImageDocuments
     private const string Data = "data.";
 
     /// <summary>Null when which image it is cannot be told.</summary>
-    public static IReadOnlyDictionary<string, string>? Write(MachineDisk disk)
+    public static Dictionary<string, string>? Write(MachineDisk disk)
     {
-        if (disk.Identity is not { } identity)
-            return null;
-        var texts = new Dictionary<string, string>(StringComparer.Ordinal);
-        Write(texts, "", identity);
-        if (disk.DataFile is { } file)
+        var texts = Write(disk.Identity);
+        if (texts is not null && disk.DataFile is { } file)
         {
             texts[Data + "size"] = file.Size.ToString(CultureInfo.InvariantCulture);
             texts[Data + "modified"] = file.Modified.ToString("O", CultureInfo.InvariantCulture);
@@ -37,6 +34,16 @@ internal static class ImageDocuments
         && DateTimeOffset.TryParseExact(modified, "O", CultureInfo.InvariantCulture, DateTimeStyles.None, out var time)
             ? new DataFile(Read(texts, Data), bytes, time)
             : null;
+
+    /// <summary>Null when which image it is cannot be told.</summary>
+    public static Dictionary<string, string>? Write(ImageIdentity? identity)
+    {
+        if (identity is null)
+            return null;
+        var texts = new Dictionary<string, string>(StringComparer.Ordinal);
+        Write(texts, "", identity);
+        return texts;
+    }
 
     private static void Write(Dictionary<string, string> texts, string prefix, ImageIdentity identity)
     {

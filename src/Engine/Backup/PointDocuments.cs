@@ -19,6 +19,9 @@ internal static class PointDocuments
         Kind = plan.Disk.Kind,
         Format = new Dictionary<string, string>(StringComparer.Ordinal) { ["type"] = plan.Disk.Format },
         Identity = ImageDocuments.Write(plan.Disk),
+        Backing = plan.Disk.Backing.Count == 0
+            ? null
+            : plan.Disk.Backing.Select(image => ImageDocuments.Write(image.Identity) ?? []).ToList(),
     };
 
     public static PreviousDisk Previous(RestorePoint point, PointDisk disk) => new()
@@ -27,14 +30,44 @@ internal static class PointDocuments
         Time = point.Time,
         Checkpoint = IsOwn(disk.Checkpoint, point) ? disk.Checkpoint : null,
         Identity = ImageDocuments.ReadImage(disk.Identity),
+        Backing = disk.Backing?.Select(ImageDocuments.ReadImage).ToList() ?? [],
         DataFile = ImageDocuments.ReadDataFile(disk.Identity),
         Size = disk.Size,
         ChunkLog2 = disk.ChunkLog2,
+        Domain = point.Domain,
         WasFull = disk.Mode == "full",
         Seq = point.Seq,
         Audit = disk.Audit,
         Suspects = disk.Suspects,
     };
+
+    public static PointCheckpoints Records(IEnumerable<CheckpointRecord> records, string? current) => new(
+        current,
+        records.Select(record => new PointCheckpoint(
+            record.Name,
+            record.Created,
+            record.Parent,
+            record.Disks.Select(disk => new PointCheckpointDisk(disk.Name, disk.Size, ImageDocuments.Write(disk.Identity))).ToList())).ToList());
+
+    /// <summary>
+    /// What a point says of the checkpoint made with it, which is the only one it is believed for; nothing when none was. Points of
+    /// older versions have no records, but all that a record needs.
+    /// </summary>
+    public static CheckpointRecord? Record(RestorePoint point)
+    {
+        var tracked = point.Disks.Where(disk => IsOwn(disk.Checkpoint, point)).ToList();
+        if (tracked.Count == 0)
+            return null;
+        var name = tracked[0].Checkpoint!;
+        var noted = point.Checkpoints?.Records.FirstOrDefault(record => record.Name == name);
+        return new CheckpointRecord
+        {
+            Name = name,
+            Created = noted?.Created ?? point.Time,
+            Parent = noted?.Parent,
+            Disks = tracked.Select(disk => new TrackedDisk(disk.Name, ImageDocuments.ReadImage(disk.Identity), disk.Size)).ToList(),
+        };
+    }
 
     // A checkpoint is named after the run that made it. A point that claims another run's could have been put there to make the next
     // backup inherit from it: it is no base.

@@ -22,4 +22,19 @@ public sealed record DataFile(ImageIdentity? Identity, long Size, DateTimeOffset
             ? new DataFile(identity, 0, DateTimeOffset.UnixEpoch)
             : new DataFile(identity, file.Length, new DateTimeOffset(file.LastWriteTimeUtc, TimeSpan.Zero));
     }
+
+    /// <summary>Why a bitmap that speaks of the one says nothing of the other; null when it may be trusted.</summary>
+    /// <param name="before">At the last backup; null for none.</param>
+    /// <param name="now">Now; null for none.</param>
+    public static string? WhyOther(DataFile? before, DataFile? now) => (before, now) switch
+    {
+        (null, null) => null,
+        (null, _) or (_, null) => "its data is not in the same file as at the last backup, or which that was is not known",
+        ({ Identity: null }, _) or (_, { Identity: null }) => "which file its data is in cannot be told, so its bitmap cannot be trusted",
+        _ when !before.Identity.IsSameImageAs(now.Identity) =>
+            $"another data file is under this disk than at the last backup ('{before.Identity.Path}' before, '{now.Identity.Path}' now)",
+        _ when now.Size < before.Size => $"its data file was cut from {before.Size} to {now.Size} bytes since the last backup",
+        _ when now.Modified < before.Modified => "its data file is older than at the last backup: it was put back without the image",
+        _ => null,
+    };
 }

@@ -29,6 +29,9 @@ public sealed record VerifyResult(
     /// <summary>Points that are whole as far as the repository goes, but may lack changes of their disks.</summary>
     public IReadOnlyList<DoubtfulItem> Doubtful { get; init; } = [];
 
+    /// <summary>Restore points whose disks were not read, as the key does not open their key domains.</summary>
+    public int OtherDomains { get; init; }
+
     /// <summary>What the check asked of the store.</summary>
     public Repositories.Requests? Requests { get; init; }
 }

@@ -41,6 +41,7 @@ internal static class VerifyRun
                 Doubtful = PointMarks.Mark(all.Points).Where(point => chosen is null || chosen.Contains(point.Id))
                     .SelectMany(point => point.Disks.Where(disk => disk.Doubt is not null).Select(disk =>
                         new DoubtfulItem(point.ShortId, disk.Name, PointMarks.Sentence(disk)))).ToList(),
+                OtherDomains = found.OtherDomains,
             };
         }
         catch (Exception e) when (e is not OperationCanceledException)

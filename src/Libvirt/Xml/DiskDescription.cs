@@ -29,8 +29,8 @@ public sealed record DiskDescription
 
     public string? Serial { get; init; }
 
-    /// <summary>The image has a backing image that libvirt knows.</summary>
-    public bool HasBackingImage { get; init; }
+    /// <summary>The images below that libvirt knows, the nearest first.</summary>
+    public IReadOnlyList<DiskSource> Backing { get; init; } = [];
 
     public bool IsEncrypted { get; init; }
 
@@ -50,7 +50,6 @@ public sealed record DiskDescription
     {
         var driver = disk.Element("driver");
         var target = disk.Element("target");
-        var backing = disk.Element("backingStore");
         return new DiskDescription
         {
             Target = target.Text("dev") ?? "",
@@ -69,13 +68,19 @@ public sealed record DiskDescription
             IsShareable = disk.Element("shareable") != null,
             IsTransient = disk.Element("transient") != null,
             Serial = disk.ChildText("serial"),
-            HasBackingImage = backing?.Element("source") != null,
+            Backing = [.. ReadBacking(disk)],
             IsEncrypted = disk.Element("encryption") != null || disk.Element("source")?.Element("encryption") != null,
             HasMirror = disk.Element("mirror") != null,
             StartupPolicy = disk.Element("source").Text("startupPolicy"),
             DiscardMode = driver.Text("discard"),
             Alias = disk.Element("alias").Text("name"),
         };
+    }
+
+    private static IEnumerable<DiskSource> ReadBacking(XElement disk)
+    {
+        for (var layer = disk.Element("backingStore"); layer?.Element("source") != null; layer = layer.Element("backingStore"))
+            yield return DiskSource.Read(layer);
     }
 }
 
@@ -96,6 +101,7 @@ public enum DiskDevice
 /// <param name="Index">Null on machines that do not run.</param>
 public sealed record DiskSource(DiskSourceKind Kind, string? Path, string? Protocol, int? Index)
 {
+    /// <param name="disk">A disk, or a backingStore: both name their type and hold the source.</param>
     internal static DiskSource Read(XElement disk)
     {
         var source = disk.Element("source");

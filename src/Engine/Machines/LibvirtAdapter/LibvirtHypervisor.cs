@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+using Tidemark.Engine.Checkpoints;
 using Tidemark.Engine.Runs;
 using Tidemark.Libvirt;
 using Tidemark.Libvirt.Xml;
@@ -52,12 +53,22 @@ internal sealed class LibvirtHypervisor : IHypervisor
                 await domain.GetXmlAsync(flags, cancellationToken), HostProcesses.TpmFolder(machine.Uuid) ?? TpmFolder(machine.Uuid));
         });
 
-    public Task<IReadOnlySet<string>> CheckpointsAsync(Machine machine, CancellationToken cancellationToken) =>
-        LibvirtFailures.TranslateAsync<IReadOnlySet<string>>(async () =>
-        {
-            var domain = await RequireAsync(machine.Uuid, cancellationToken);
-            return (await domain.ListCheckpointsAsync(cancellationToken)).ToHashSet(StringComparer.Ordinal);
-        });
+    public Task<IReadOnlyList<CheckpointRecord>> CheckpointsAsync(string machineUuid, CancellationToken cancellationToken) =>
+        LibvirtFailures.TranslateAsync(async () =>
+            await CheckpointRecords.ReadAsync(await RequireAsync(machineUuid, cancellationToken), cancellationToken));
+
+    public Task RedefineCheckpointAsync(string machineUuid, CheckpointRecord checkpoint, CancellationToken cancellationToken) =>
+        LibvirtFailures.TranslateAsync(async () =>
+            await CheckpointRecords.RedefineAsync(await RequireAsync(machineUuid, cancellationToken), checkpoint, cancellationToken));
+
+    public Task ForgetCheckpointAsync(string machineUuid, string checkpoint, CancellationToken cancellationToken) =>
+        LibvirtFailures.TranslateAsync(async () =>
+            await CheckpointRecords.ForgetAsync(await RequireAsync(machineUuid, cancellationToken), checkpoint, cancellationToken));
+
+    public Task RemoveBitmapAsync(string machineUuid, string disk, string bitmap, CancellationToken cancellationToken) =>
+        LibvirtFailures.TranslateAsync(async () =>
+            await CheckpointRemoval.RemoveBitmapAsync(
+                await RequireAsync(machineUuid, cancellationToken), disk, bitmap, cancellationToken));
 
     public Task<IFrozenPoint> FreezeAsync(FreezeRequest request, CancellationToken cancellationToken) =>
         LibvirtFailures.TranslateAsync(async () =>
@@ -145,6 +156,9 @@ internal sealed class LibvirtHypervisor : IHypervisor
         var nodes = status.IsActive
             ? BlockNodes.Parse(await domain.QemuMonitorCommandAsync(BlockNodes.Query, cancellationToken: cancellationToken))
             : new Dictionary<string, BlockNode>(StringComparer.Ordinal);
+        var all = status.IsActive && description.Disks.Any(disk => disk.Backing.Count > 0)
+            ? BlockNodes.ParseAll(await domain.QemuMonitorCommandAsync(BlockNodes.QueryAll, cancellationToken: cancellationToken))
+            : new Dictionary<string, BlockNode>(StringComparer.Ordinal);
         var disks = new List<MachineDisk>();
         var left = new List<UnprotectedDisk>();
         foreach (var disk in description.Disks)
@@ -152,7 +166,7 @@ internal sealed class LibvirtHypervisor : IHypervisor
             if (DiskProtection.WhyNot(disk) is { } reason)
                 left.Add(new UnprotectedDisk(disk.Target, reason));
             else if (await TryDescribeAsync(domain, disk, nodes.GetValueOrDefault(disk.Alias ?? ""), cancellationToken) is { } found)
-                disks.Add(found);
+                disks.Add(found with { Backing = disk.Backing.Select(source => Describe(source, all)).ToList() });
             else
                 left.Add(new UnprotectedDisk(disk.Target, "its image cannot be opened"));
         }
@@ -170,6 +184,15 @@ internal sealed class LibvirtHypervisor : IHypervisor
             JobActive = description.Disks.Any(disk => disk.HasMirror)
                 || (status.IsActive && (await domain.GetJobStatsAsync(cancellationToken: cancellationToken)).IsActive),
         };
+    }
+
+    private static BackingImage Describe(DiskSource source, IReadOnlyDictionary<string, BlockNode> nodes)
+    {
+        var node = source.Index is { } index ? nodes.GetValueOrDefault(BlockNodes.NameOf(index)) : null;
+        var path = node?.File ?? (source.Kind is DiskSourceKind.File or DiskSourceKind.Block ? source.Path : null);
+        return new BackingImage(
+            path is null ? null : ImageIdentity.Read(path),
+            node?.Bitmaps ?? new Dictionary<string, BitmapHealth>(StringComparer.Ordinal));
     }
 
     private static async Task<MachineDisk?> TryDescribeAsync(
@@ -201,7 +224,7 @@ internal sealed class LibvirtHypervisor : IHypervisor
             Size = size,
             Identity = path is null ? null : ImageIdentity.Read(path),
             DataFile = path is not null && node?.DataFile is { } data ? DataFile.Read(path, data) : null,
-            Untrackable = DiskProtection.WhyUntracked(disk, node?.Compat),
+            Untrackable = DiskProtection.WhyUntracked(disk.Format, node?.Compat),
             Bitmaps = node?.Bitmaps ?? new Dictionary<string, BitmapHealth>(StringComparer.Ordinal),
         };
     }
