@@ -246,6 +246,7 @@ internal sealed class LibvirtHypervisor : IHypervisor
             Serial = disk.Serial,
             Size = size,
             Identity = path is null ? null : ImageIdentity.Read(path),
+            DataFile = path is not null && node?.DataFile is { } data ? DataFile.Read(path, data) : null,
             Untrackable = DiskProtection.WhyUntracked(disk.Format, node?.Compat),
             Bitmaps = node?.Bitmaps ?? new Dictionary<string, BitmapHealth>(StringComparer.Ordinal),
         };
