@@ -38,6 +38,17 @@ public sealed partial class Domain
             (domain, what) => LibvirtErrors.Require(CheckpointNative.List(domain, 2), what), // VIR_DOMAIN_CHECKPOINT_LIST_TOPOLOGICAL
             cancellationToken);
 
+    /// <summary>
+    /// The documents of all checkpoints without the machine's definition, parents before their children; one that goes meanwhile is left
+    /// out.
+    /// </summary>
+    public Task<IReadOnlyList<string>> ReadCheckpointsAsync(CancellationToken cancellationToken = default) =>
+        CallAsync<IReadOnlyList<string>>(
+            "read the checkpoints of",
+            (domain, what) => LibvirtErrors.Require(
+                CheckpointNative.ListXml(domain, 2, (uint)CheckpointXmlFlags.NoDomain), what), // VIR_DOMAIN_CHECKPOINT_LIST_TOPOLOGICAL
+            cancellationToken);
+
     /// <summary>Makes a checkpoint, or records one whose bitmaps exist; returns its name.</summary>
     public Task<string> CreateCheckpointAsync(
         string xml, CheckpointCreateFlags flags = CheckpointCreateFlags.None, CancellationToken cancellationToken = default) =>

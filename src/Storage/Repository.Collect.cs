@@ -43,7 +43,7 @@ public sealed partial class Repository
         var point = known.Point with { Disks = [.. known.Point.Disks.Where(disk => !expired.Contains(disk.Name, StringComparer.Ordinal))] };
         try
         {
-            var options = new BackupRunOptions { Bases = [point], AllowRetiredBases = true, Workers = 1 };
+            var options = new BackupRunOptions { Domain = point.Domain, Bases = [point], AllowRetiredBases = true, Workers = 1 };
             await using var revival = await BeginRunAsync(machine, options, cancellationToken);
             var disks = new List<DraftDisk>();
             foreach (var disk in point.Disks)

@@ -35,7 +35,7 @@ public sealed partial class Repository
     {
         var sources = here.Where(other => other.MachineId == point.MachineId).ToDictionary(other => other.Run, StringComparer.Ordinal);
         var best = there.Where(other => other.MachineId == point.MachineId && other.Copied?.Repository == Id.ToString("N")
-                && sources.ContainsKey(other.Copied.Run))
+                && sources.TryGetValue(other.Copied.Run, out var from) && from.Domain == point.Domain)
             .OrderBy(other => sources[other.Copied!.Run].Seq > point.Seq)
             .ThenBy(other => Math.Abs(sources[other.Copied!.Run].Seq - point.Seq)).FirstOrDefault();
         return new CopyStep(point, best is null ? null : sources[best.Copied!.Run], best);
@@ -46,17 +46,23 @@ public sealed partial class Repository
     /// sending only what is missing. Reports bytes of the disks done.
     /// </summary>
     /// <exception cref="RepositoryDamagedException">Something the point needs can't be read; nothing was committed.</exception>
+    /// <exception cref="KeyRoleException">A key does not open the point's key domain.</exception>
     /// <exception cref="BaseUnusableException">The point it was to be compared with was deleted there: plan again.</exception>
     public async Task<CopyResult> CopyToAsync(
         Repository target, CopyStep step, Action<string, long>? progress, CancellationToken cancellationToken)
     {
-        _context.Keys.RequireData();
         var point = step.Point;
+        var context = _context.In(point.Domain);
+        context.Keys.RequireData();
         await using var reading = await BeginReadAsync(point, cancellationToken);
-        var options = new BackupRunOptions { Bases = step.Origin is null ? [] : [step.Origin] };
+        var options = new BackupRunOptions
+        {
+            Domain = target.IsEncrypted ? point.Domain : "",
+            Bases = step.Origin is null ? [] : [step.Origin],
+        };
         await using var run = await target.BeginRunAsync(point.MachineId, options, cancellationToken);
-        using var blobs = new BlobReader(_context);
-        var packs = IsTwinOf(target) ? new PackCopier(_context, run) : null;
+        using var blobs = new BlobReader(context);
+        var packs = IsTwinOf(target) ? new PackCopier(context, run) : null;
         var disks = new List<DraftDisk>();
         long read = 0;
         foreach (var disk in point.Disks)
@@ -86,7 +92,7 @@ public sealed partial class Repository
             var fits = before is not null && origin is not null && before.ChunkLog2 == tree.ChunkLog2
                 && origin.ChunkLog2 == tree.ChunkLog2 && before.Shape == origin.Shape && (packs is null || before.Root == origin.Root);
             long done = 0;
-            var copier = new TreeCopier(_context, blobs, run, packs, bytes => progress?.Invoke(name, done += bytes));
+            var copier = new TreeCopier(context, blobs, run, packs, bytes => progress?.Invoke(name, done += bytes));
             var result = await copier.CopyAsync(name, tree, fits ? before : null, fits ? origin : null, cancellationToken);
             read += copier.ReadBytes;
             return result;

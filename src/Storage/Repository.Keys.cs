@@ -7,7 +7,8 @@ namespace Tidemark.Storage;
 /// <param name="Role">What it opens; null for a role this program does not know.</param>
 /// <param name="Label">A word for people.</param>
 /// <param name="Created">By the clock of whoever made it.</param>
-public sealed record KeyInfo(string Slot, string Kind, KeyRole? Role, string Label, DateTimeOffset Created);
+/// <param name="Domain">Of role domain: which.</param>
+public sealed record KeyInfo(string Slot, string Kind, KeyRole? Role, string Label, DateTimeOffset Created, string? Domain);
 
 /// <summary>A slot to add.</summary>
 public sealed record NewKey
@@ -15,6 +16,9 @@ public sealed record NewKey
     public required Credentials Credentials { get; init; }
 
     public KeyRole Role { get; init; }
+
+    /// <summary>Of role domain: which one; it is registered if it is new.</summary>
+    public string Domain { get; init; } = "";
 
     public string Label { get; init; } = "";
 
@@ -37,9 +41,9 @@ public sealed partial class Repository
         if (added.Credentials.Sheet is not null || added.Credentials == Credentials.None)
             throw new InvalidOperationException("A new key is a password or a key file.");
         var master = await FindMasterAsync(existing, cancellationToken);
-        var secret = added.Role == KeyRole.Full
-            ? master
-            : new SlotSecret(KeyRole.Maintenance, RepositoryKeys.Of(master, Id).MaintenanceSecret);
+        var secret = SecretOf(added, RepositoryKeys.Of(master, Id), master);
+        if (added.Role == KeyRole.Domain)
+            await KeyDomain.RegisterAsync(_context.Store, added.Domain, cancellationToken);
         var slot = new InitOptions { Credentials = added.Credentials, Label = added.Label, Iterations = added.Iterations };
         return await PutSlotAsync(_context.Store, secret, Id, slot, _context.Clock, cancellationToken);
     }
@@ -53,7 +57,8 @@ public sealed partial class Repository
             if (await _context.Store.TryReadAllAsync(info, MaxSlot, cancellationToken) is { } content
                 && ParseSlot(content) is { } slot && slot.Repository == Id.ToString("N"))
                 keys.Add(new KeyInfo(
-                    info.Key[ObjectNames.Keys.Length..], KeySlot.Describe(slot), KeySlot.RoleOf(slot), slot.Label, slot.Created));
+                    info.Key[ObjectNames.Keys.Length..], KeySlot.Describe(slot), KeySlot.RoleOf(slot), slot.Label, slot.Created,
+                    slot.Domain));
         }
 
         return [.. keys.OrderBy(key => key.Created)];
@@ -80,11 +85,27 @@ public sealed partial class Repository
         return RecoverySheet.Write(Id, master.Bytes, _context.Store.Description, _context.Clock.GetUtcNow());
     }
 
+    private static SlotSecret SecretOf(NewKey added, RepositoryKeys keys, SlotSecret master)
+    {
+        if (added.Role != KeyRole.Domain)
+            return added.Role == KeyRole.Full ? master : new SlotSecret(KeyRole.Maintenance, keys.MaintenanceSecret);
+        if (!KeyDomain.IsValid(added.Domain))
+            throw new InvalidOperationException(
+                $"'{added.Domain}' is no name of a key domain; 1 to 64 of a-z, 0-9 and '-', not starting with '-', are.");
+        return new SlotSecret(KeyRole.Domain, keys.In(added.Domain).DomainSecret, added.Domain);
+    }
+
     private async Task<SlotSecret> FindMasterAsync(Credentials existing, CancellationToken cancellationToken)
     {
         if (!IsEncrypted)
             throw new InvalidOperationException("The repository is not encrypted; it has no keys.");
         var secret = await FindSecretAsync(_context.Store, Id, existing, cancellationToken);
-        return secret.Role == KeyRole.Full ? secret : throw new KeyRoleException();
+        return secret.Role switch
+        {
+            KeyRole.Full => secret,
+            KeyRole.Domain => throw new KeyRoleException(
+                $"The key given opens key domain '{secret.Domain}' only; a key of the role 'full' is required."),
+            _ => throw new KeyRoleException(),
+        };
     }
 }

@@ -162,7 +162,9 @@ public sealed partial class Repository
                 throw new RepositoryDamagedException(key, "the restore point of that name", "another one");
             foreach (var tree in point.Disks.Select(disk => disk.Tree).Concat(point.Files.Select(file => file.Tree)))
                 _ = tree; // reading the property checks root, depth and size
-            return point;
+            if (point.Domain.Length > 0 && !KeyDomain.IsValid(point.Domain))
+                throw new RepositoryDamagedException(key, "a restore point with the name of a key domain", $"'{point.Domain}'");
+            return point.Placed();
         }
         catch (Exception failure) when (failure is JsonException or FormatException)
         {

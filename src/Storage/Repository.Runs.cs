@@ -12,12 +12,16 @@ public sealed partial class Repository
     /// <summary>Begins a backup run of a machine: announces it, checks its bases, and reads what may be reused, in this order
     /// (I6).</summary>
     /// <exception cref="BaseUnusableException">A base was deleted or is gone: plan again.</exception>
-    /// <exception cref="KeyRoleException">The repository is open for maintenance only.</exception>
+    /// <exception cref="KeyRoleException">The key opens no guest data, or not that of the run's key domain.</exception>
+    /// <exception cref="ArgumentException">A base is of another key domain.</exception>
     /// <exception cref="FormatTooNewException">The repository needs something for writing that this program does not know.</exception>
     /// <exception cref="StoreUnsuitableException">The store is for another writer only.</exception>
     public async Task<BackupRun> BeginRunAsync(MachineId machine, BackupRunOptions options, CancellationToken cancellationToken)
     {
-        _context.Keys.RequireData();
+        var domain = options.Domain ?? _context.Keys.Domain;
+        var context = _context.In(domain);
+        context.Keys.RequireData();
+        RefuseDomain(domain, options);
         if (_writeFeature is not null)
             throw new FormatTooNewException(
                 $"The repository needs feature '{_writeFeature}' for writing, which this program does not know.");
@@ -26,6 +30,8 @@ public sealed partial class Repository
                 $"Repository '{_context.Store.Description}' was made for a single writer, '{only}', as its store has no atomic create; "
                 + $"this host is writer '{Writer}'.");
         var id = options.Id ?? _context.NewRun();
+        if (domain.Length > 0)
+            await KeyDomain.RegisterAsync(_context.Store, domain, cancellationToken);
         var rules = options.Rules;
         var trees = options.Bases.SelectMany(VerifyRun.TreesOf);
         var pins = trees.Where(tree => !tree.Root.IsZero).ToArray();
@@ -45,7 +51,7 @@ public sealed partial class Repository
                 await AnnounceAsync(RunDocument.Backup, machine.Value, id, pins, cancellationToken);
             var start = new RunStart(
                 id, machine, key, listing, (newest?.Point.Seq ?? 0) + 1, newest?.Hash, pins.Select(pin => pin.Root).ToHashSet());
-            return new BackupRun(_context, options, start);
+            return new BackupRun(context, options, start);
         }
         catch (Exception failure)
         {
@@ -131,6 +137,18 @@ public sealed partial class Repository
         if (!await _context.Store.PutIfAbsentAsync(key, content, cancellationToken))
             throw new InvalidOperationException($"Run '{id}' was begun before.");
         return key;
+    }
+
+    private void RefuseDomain(string domain, BackupRunOptions options)
+    {
+        if (domain.Length > 0 && !KeyDomain.IsValid(domain))
+            throw new ArgumentException($"'{domain}' is no name of a key domain.", nameof(options));
+        if (domain.Length > 0 && !IsEncrypted)
+            throw new KeyRoleException($"The repository is not encrypted: key domain '{domain}' would keep nobody apart.");
+        if (options.Bases.FirstOrDefault(point => point.Domain != domain) is { } other)
+            throw new ArgumentException(
+                $"Restore point '{other.ShortId}' is of {KeyDomain.Describe(other.Domain)}, the run of {KeyDomain.Describe(domain)}.",
+                nameof(options));
     }
 
     private async Task CheckBasesAsync(BackupRunOptions options, CancellationToken cancellationToken)

@@ -14,11 +14,14 @@ public sealed partial class Repository
 
     /// <summary>The same, and with <see cref="VerifyOptions.Quarantine"/> damaged packs are recorded, so that backups heal them.</summary>
     /// <exception cref="StoreException">The store failed: nothing is known then.</exception>
-    /// <exception cref="KeyRoleException">Level data, and the repository is open for maintenance only.</exception>
+    /// <exception cref="KeyRoleException">Level data, and the key opens no guest data; or with a budget, only one domain's.</exception>
     public async Task<VerifyResult> VerifyAsync(VerifyOptions options, IProgress<long>? progress, CancellationToken cancellationToken)
     {
         if (options.Level == VerifyLevel.Data)
             _context.Keys.RequireData();
+        if (options is { Level: VerifyLevel.Data, Budget: not null } && Role != KeyRole.Full)
+            throw new KeyRoleException(
+                $"The key given opens key domain '{Domain}' only; a check of packs part by part at level data needs a full key.");
         using var afresh = new Repository(_context.Fresh());
         var points = await afresh.ListPointsAsync(null, cancellationToken);
         points = points with
@@ -31,7 +34,7 @@ public sealed partial class Repository
         };
         if (options.Only is { } only)
             points = new PointListing([.. points.Points.Where(point => only.Contains(point.Id))], []);
-        using var run = new VerifyRun(_context, progress);
+        using var run = new VerifyRun(this, progress);
         return await run.RunAsync(points, options, cancellationToken);
     }
 }

@@ -63,7 +63,13 @@ public sealed partial class Repository : IDisposable
     public bool IsEncrypted => _context.Keys.IsEncrypted;
 
     /// <summary>What the key that opened it allows.</summary>
-    public KeyRole Role => _context.Keys.ReadsData ? KeyRole.Full : KeyRole.Maintenance;
+    public KeyRole Role => _context.Keys.Role;
+
+    /// <summary>The key domain that backups go to when none is said: that of the key, or the one without a name.</summary>
+    public string Domain => _context.Keys.Domain;
+
+    /// <summary>Whether the key opens the disks of a key domain.</summary>
+    public bool Opens(string domain) => Role == KeyRole.Full || (Role == KeyRole.Domain && domain == Domain);
 
     /// <summary>This host among the repository's writers.</summary>
     public WriterId Writer => _context.Writer;
@@ -110,7 +116,8 @@ public sealed partial class Repository : IDisposable
         var config = ConfigFile.Read(content);
         await foreach (var feature in store.ListAsync(ObjectNames.Features, cancellationToken))
         {
-            if (feature.Key.StartsWith(ObjectNames.Features + "read/", StringComparison.Ordinal))
+            if (feature.Key.StartsWith(ObjectNames.Features + "read/", StringComparison.Ordinal)
+                && ObjectNames.ParseDomain(feature.Key) is null)
                 throw new FormatTooNewException($"The repository needs '{feature.Key}' for reading, which this program does not know.");
         }
 
@@ -147,24 +154,28 @@ public sealed partial class Repository : IDisposable
     }
 
     /// <summary>Opens a disk of a restore point for reading, unprotected from a collector: see <see cref="BeginReadAsync"/>.</summary>
-    public DiskReader OpenDisk(PointDisk disk) => new(_context, disk.Tree);
+    /// <exception cref="KeyRoleException">The key does not open the point's key domain.</exception>
+    public DiskReader OpenDisk(PointDisk disk) => new(_context.In(disk.Domain), disk.Tree);
 
     /// <summary>Opens an attachment for reading in parts.</summary>
-    public DiskReader OpenFile(PointFile file) => new(_context, file.Tree);
+    /// <exception cref="KeyRoleException">The key does not open the point's key domain.</exception>
+    public DiskReader OpenFile(PointFile file) => new(_context.In(file.Domain), file.Tree);
 
     /// <summary>The whole content of an attachment.</summary>
     /// <exception cref="RepositoryDamagedException">It is damaged.</exception>
     public async Task<byte[]> ReadFileAsync(PointFile file, CancellationToken cancellationToken)
     {
-        await using var reader = new DiskReader(_context, file.Tree);
+        await using var reader = OpenFile(file);
         var content = new byte[file.Size];
         await reader.ReadAsync(0, content, cancellationToken);
         return content;
     }
 
-    /// <summary>The root that a disk's content has in this repository: equal roots, equal content (I8). Reports bytes covered.</summary>
-    public Task<BlobId> RootOfAsync(IBlockSource source, int chunkLog2, IProgress<long>? progress, CancellationToken cancellationToken) =>
-        TreeHasher.RootAsync(_context, source, new TreeShape(source.Size, chunkLog2), progress, cancellationToken);
+    /// <summary>The root that a disk's content has in a key domain: equal roots, equal content (I8). Reports bytes covered.</summary>
+    /// <exception cref="KeyRoleException">The key does not open that domain.</exception>
+    public Task<BlobId> RootOfAsync(
+        IBlockSource source, int chunkLog2, string domain, IProgress<long>? progress, CancellationToken cancellationToken) =>
+        TreeHasher.RootAsync(_context.In(domain), source, new TreeShape(source.Size, chunkLog2), progress, cancellationToken);
 
     /// <summary>Settles how a run ended; see <see cref="RunFence"/>.</summary>
     public ValueTask<RunEnd> FenceAsync(MachineId machine, RunId run, CancellationToken cancellationToken) =>
@@ -195,7 +206,7 @@ public sealed partial class Repository : IDisposable
         return slot;
     }
 
-    // The first full slot that opens, else one of maintenance that does.
+    // The first full slot that opens, else one of a domain that does, else one of maintenance.
     private static async Task<SlotSecret> FindSecretAsync(
         IObjectStore store, Guid id, Credentials credentials, CancellationToken cancellationToken)
     {
@@ -219,11 +230,12 @@ public sealed partial class Repository : IDisposable
                 continue;
             if (secret.Role == KeyRole.Full)
                 return secret;
-            best = secret;
+            if (best is not { Role: KeyRole.Domain })
+                best = secret;
         }
 
-        if (best is { } maintenance)
-            return maintenance;
+        if (best is { } lesser)
+            return lesser;
 
         var what = credentials.Password is null ? "key file" : "password";
         throw new WrongKeyException($"The {what} opens none of the {slots} key slots of the repository in '{store.Description}'.");

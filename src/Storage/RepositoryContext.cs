@@ -28,6 +28,10 @@ internal sealed record RepositoryContext(
         Processes = Processes,
     };
 
+    /// <summary>The same repository for a key domain; owned by this one.</summary>
+    /// <exception cref="KeyRoleException">The key opens another domain only, or none.</exception>
+    public RepositoryContext In(string domain) => domain == Keys.Domain ? this : this with { Keys = Keys.In(domain) };
+
     /// <summary>The roster of an epoch, if it is the one read last; rosters never change.</summary>
     public Roster? FindRoster(int epoch) =>
         Volatile.Read(ref _roster) is { } known && known.Epoch == epoch ? known.Roster : null;

@@ -22,9 +22,20 @@ public sealed class RepositoryExistsException(string message) : Exception(messag
 /// <summary>No key slot opens with this password or key file.</summary>
 public sealed class WrongKeyException(string message) : Exception(message);
 
-/// <summary>The key opens the repository for maintenance only: use a full one (docs/format.md section 6).</summary>
-public sealed class KeyRoleException()
-    : Exception("The key given has the role 'maintenance', which can't read or write guest data; a key of the role 'full' is required.");
+/// <summary>The key opens the repository for maintenance, or for one key domain only: use a full one (docs/format.md section 6).</summary>
+public sealed class KeyRoleException(string message) : Exception(message)
+{
+    /// <summary>A maintenance key was used on guest data.</summary>
+    public KeyRoleException()
+        : this("The key given has the role 'maintenance', which can't read or write guest data; a key of the role 'full' is required.")
+    {
+    }
+
+    internal KeyRoleException(string held, string wanted)
+        : this($"The key given opens key domain '{held}' only, and this is of {KeyDomain.Describe(wanted)}.")
+    {
+    }
+}
 
 /// <summary>A key can't be removed.</summary>
 public sealed class KeyRemovalException(string message) : Exception(message);

@@ -36,6 +36,7 @@ public sealed record RestorePoint
     /// <summary>SHA-256 of the sealed bytes of the machine's newest point when the run began.</summary>
     public string? Prev { get; init; }
 
+    /// <summary>The key domain its chunks belong to; empty for the one without a name.</summary>
     public string Domain { get; init; } = "";
 
     /// <summary>Where the point was copied from; null for one that a backup made here. A copied point is never a base (I22).</summary>
@@ -74,6 +75,13 @@ public sealed record RestorePoint
 
     [JsonIgnore]
     public MachineId MachineId => new(Machine);
+
+    /// <summary>This point with its domain told to its disks and files.</summary>
+    internal RestorePoint Placed() => Domain.Length == 0 ? this : this with
+    {
+        Disks = [.. Disks.Select(disk => disk with { Domain = Domain })],
+        Files = [.. Files.Select(file => file with { Domain = Domain })],
+    };
 
     /// <summary>What people type: 12 hex digits.</summary>
     [JsonIgnore]
@@ -135,6 +143,10 @@ public sealed record PointDisk
     /// <summary>The same of the images below, the nearest first; empty where it cannot be told, null when there are none.</summary>
     public IReadOnlyList<IReadOnlyDictionary<string, string>>? Backing { get; init; }
 
+    /// <summary>The key domain of its point.</summary>
+    [JsonIgnore]
+    public string Domain { get; init; } = "";
+
     /// <summary>The disk's tree, for reading and inheriting.</summary>
     [JsonIgnore]
     public TreeRef Tree => TreeRef.Of(Size, ChunkLog2, Depth, Root, Hint);
@@ -155,6 +167,10 @@ public sealed record PointFile
 
     [JsonInclude]
     internal RootHint? Hint { get; init; }
+
+    /// <summary>The key domain of its point.</summary>
+    [JsonIgnore]
+    public string Domain { get; init; } = "";
 
     [JsonIgnore]
     public TreeRef Tree => TreeRef.Of(Size, ChunkLog2, Depth, Root, Hint);

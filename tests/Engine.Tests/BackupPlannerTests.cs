@@ -24,16 +24,25 @@ public sealed class BackupPlannerTests
     public static TheoryData<string, Func<MachineDisk, MachineDisk>, Func<PreviousDisk, PreviousDisk>> Misfits => new()
     {
         { "size changed", disk => disk with { Size = 9 << 20 }, previous => previous },
-        { "another image", disk => disk with { Identity = Image with { Path = "/images/b.qcow2" } }, previous => previous },
+        { "another image", disk => disk with { Identity = Image with { Path = "/images/b.qcow2", Inode = "43" } }, previous => previous },
         { "created anew", disk => disk with { Identity = Image with { Birth = "1.0" } }, previous => previous },
         { "another file", disk => disk with { Identity = Image with { Inode = "43" } }, previous => previous },
-        { "another file", disk => disk with { Identity = Image with { Device = "8:2" } }, previous => previous },
+        { "'/images/a.qcow2' before", disk => disk with { Identity = Image with { Path = "/b", Device = "8:2" } }, previous => previous },
+        {
+            "another file",
+            disk => disk with { Identity = Image with { Device = "8:2", Birth = "unknown" } },
+            previous => previous with { Identity = Image with { Birth = "unknown" } }
+        },
         { "cannot be told", disk => disk with { Identity = null }, previous => previous },
         { "cannot be told", disk => disk, previous => previous with { Identity = null } },
         { "missing on this disk", disk => disk with { Bitmaps = new Dictionary<string, BitmapHealth>() }, previous => previous },
         { "inconsistent", disk => disk with { Bitmaps = Bitmaps(BitmapHealth.Broken) }, previous => previous },
         { "lacks changes", disk => disk with { Bitmaps = Bitmaps(BitmapHealth.Incomplete) }, previous => previous },
-        { "no record of checkpoint", disk => disk, previous => previous with { Checkpoint = "tidemark-gone" } },
+        {
+            "no record of checkpoint",
+            disk => disk with { Bitmaps = new Dictionary<string, BitmapHealth> { ["tidemark-gone"] = BitmapHealth.Recording } },
+            previous => previous with { Checkpoint = "tidemark-gone" }
+        },
         { "could not start tracking", disk => disk, previous => previous with { Checkpoint = null } },
         { "raw images", disk => disk with { Untrackable = "raw images cannot carry a bitmap" }, previous => previous },
     };
@@ -47,6 +56,15 @@ public sealed class BackupPlannerTests
         Assert.Null(plan.Base);
         Assert.Contains(reason, plan.Reason, StringComparison.Ordinal);
         Assert.Equal(disk(Disk()).Untrackable is null, plan.FellBack);
+    }
+
+    [Theory]
+    [InlineData("/images/a.qcow2", "0:53")] // the same file system, numbered anew after a reboot, or mounted by another host
+    [InlineData("/images/renamed.qcow2", "8:1")]
+    public void SameImageUnderAnotherDeviceNumberOrName_IsIncremental(string path, string device)
+    {
+        var plan = Plan(Disk() with { Identity = Image with { Path = path, Device = device } }, Previous());
+        Assert.Equal(Checkpoint, plan.Base);
     }
 
     [Fact]

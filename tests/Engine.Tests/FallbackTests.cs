@@ -185,7 +185,7 @@ public sealed class FallbackTests(LabFixture fixture)
         var name = Assert.Single(await EngineLab.CheckpointsAsync(machine));
         await machine.Domain.DeleteCheckpointAsync(name, cancellationToken: EngineLab.Token);
         var point = await AssertNextAsync(lab, machine, "full", "full");
-        Assert.All(point.Disks, disk => Assert.Contains("no record of checkpoint", disk.Reason, StringComparison.Ordinal));
+        Assert.All(point.Disks, disk => Assert.Contains("missing on this disk", disk.Reason, StringComparison.Ordinal));
     }
 
     [Fact]

@@ -77,7 +77,7 @@ internal static class Fixture
         Assert.True(expected.AsSpan().SequenceEqual(inOrder), "Read in order, the disk differs.");
         Assert.True(expected.AsSpan().SequenceEqual(byPlan), "Read by plan, the disk differs.");
         await using var source = new TestKit.MemoryDisk(expected);
-        Assert.Equal(disk.Root, (await repository.RootOfAsync(source, disk.ChunkLog2, null, Token)).ToString());
+        Assert.Equal(disk.Root, (await repository.RootOfAsync(source, disk.ChunkLog2, disk.Domain, null, Token)).ToString());
     }
 
     /// <summary>Bytes of which half compress, with holes.</summary>

@@ -12,6 +12,12 @@ public sealed class KeyTests
         "9da40c8065a6498ced8c80d7a1a14a713137f68b485f211892ecfd748f7ba90470cd7b2ff6d29df3c18369755f185bed348f04870c1d18af"
         + "0d6e8fcf80c978950f1b766fbd95aae986e963156fbc99fedb4b9b73a7c5a1d325bd74126e56db7255f0b0e619b742e1627ee40c01721a55";
 
+    private const string DomainWrapped =
+        "9da40c8065a6498ced8c80d7a1a14a713137f68b485f211892ecfd748f7ba90470cd7b2ff6d29df3c18369755f185bed348f04870c1d18af"
+        + "0d6e8fcf80c978950f1b766fbd95aae986e963156fbc99fedb4b9b73a7c5a1d325bd74126e56db725ed4b8a0bb54be8e58df7ac4bf7ba63f"
+        + "10efad1e586c1682960e18dfbe9231787c5b533f61214c6a9babd7bae603849b921e4cb1981d8a745a9c4cdd903349445f00b3189fdb2c1c"
+        + "a520b93d94a2b1f9";
+
     private static readonly Guid Id = Guid.ParseExact("00112233445566778899aabbccddeeff", "N");
     private static readonly byte[] Master = [.. Enumerable.Range(0, 32).Select(i => (byte)i)];
     private static readonly Credentials Full = Credentials.FromKeyFile(KeyFile.Generate());
@@ -21,6 +27,7 @@ public sealed class KeyTests
     [Theory]
     [InlineData("full", FullWrapped)]
     [InlineData("maintenance", MaintenanceWrapped)]
+    [InlineData("domain", DomainWrapped)]
     public void SlotOfAnotherProgram_OpensAsItsRole(string role, string wrapped)
     {
         var slot = new KeySlotDocument
@@ -29,6 +36,7 @@ public sealed class KeyTests
             Repository = Id.ToString("N"),
             Kdf = "keyfile",
             Role = role,
+            Domain = role == "domain" ? "tenant-a" : null,
             Salt = Convert.ToHexStringLower([.. Enumerable.Range(200, 32).Select(i => (byte)i)]),
             Nonce = "000102030405060708090a0b",
             Wrapped = wrapped,
@@ -36,8 +44,16 @@ public sealed class KeyTests
         var key = Credentials.FromKeyFile("tidemark-key-1 " + new string('5', 64));
         var secret = KeySlot.TryOpen(slot, "0123456789abcdef", Id, key)!.Value;
         Assert.Equal(role, KeySlot.NameOf(secret.Role));
-        var expected = role == "full" ? Master : new RepositoryKeys(Master, Id, encrypted: true).MaintenanceSecret;
+        var keys = new RepositoryKeys(Master, Id, encrypted: true);
+        var expected = role switch
+        {
+            "full" => Master,
+            "maintenance" => keys.MaintenanceSecret,
+            _ => keys.In("tenant-a").DomainSecret,
+        };
         Assert.Equal(expected, secret.Bytes);
+        Assert.Equal(role == "domain" ? "tenant-a" : "", secret.Domain);
+        Assert.Null(KeySlot.TryOpen(slot with { Role = "domain", Domain = "tenant-b" }, "0123456789abcdef", Id, key));
         Assert.Null(KeySlot.TryOpen(slot with { Role = role == "full" ? "maintenance" : "full" }, "0123456789abcdef", Id, key));
         Assert.Null(KeySlot.TryOpen(slot, "0123456789abcdee", Id, key));
         Assert.Null(KeySlot.TryOpen(slot with { Role = "reader" }, "0123456789abcdef", Id, key));
@@ -86,7 +102,7 @@ public sealed class KeyTests
         await Assert.ThrowsAsync<KeyRoleException>(() => repository.VerifyAsync(VerifyLevel.Data, null, null, Fixture.Token));
         await Assert.ThrowsAsync<KeyRoleException>(() => Fixture.BackUpAsync(repository, [1]));
         await using var disk = new TestKit.MemoryDisk([1, 2, 3]);
-        await Assert.ThrowsAsync<KeyRoleException>(() => repository.RootOfAsync(disk, 16, null, Fixture.Token));
+        await Assert.ThrowsAsync<KeyRoleException>(() => repository.RootOfAsync(disk, 16, "", null, Fixture.Token));
         var failure = await Assert.ThrowsAsync<KeyRoleException>(() => repository.ExportAsync(Maintenance, Fixture.Token));
         Assert.Contains("'maintenance'", failure.Message, StringComparison.Ordinal);
         await Assert.ThrowsAsync<KeyRoleException>(() => repository.AddKeyAsync(Maintenance, Full, "", Fixture.Token));

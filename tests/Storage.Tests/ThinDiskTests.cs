@@ -37,7 +37,7 @@ public sealed class ThinDiskTests
         var tail = new byte[512];
         await reader.ReadAsync(Size - 512, tail, Fixture.Token);
         Assert.All(tail, value => Assert.Equal(7, value));
-        Assert.Equal(second.Disk("vda").Root, (await repository.RootOfAsync(reader, ChunkLog2, null, Fixture.Token)).ToString());
+        Assert.Equal(second.Disk("vda").Root, (await repository.RootOfAsync(reader, ChunkLog2, "", null, Fixture.Token)).ToString());
         Assert.Equal(new string('0', 64), cleared.Disk("vda").Root);
         Assert.True(watch.Elapsed < TimeSpan.FromSeconds(10), $"It took {watch.Elapsed}.");
     }

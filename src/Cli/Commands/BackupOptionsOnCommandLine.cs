@@ -44,6 +44,11 @@ internal static class BackupOptionsOnCommandLine
         Description = "Freeze the guest's file systems: auto, require or off",
     };
 
+    private static readonly Option<string?> Domain = new("--domain")
+    {
+        Description = "Store in this key domain: only its own keys, and full ones, read it; nothing is shared with others",
+    };
+
     private static readonly Option<string[]> Tag = new("--tag") { Description = "Label of the restore point, KEY=VALUE (again for more)" };
 
     private static readonly Option<string?> ChunkSize = new("--chunk-size")
@@ -61,7 +66,7 @@ internal static class BackupOptionsOnCommandLine
         Quiesce.AcceptOnlyFromAmong("auto", "require", "off");
         command.Arguments.Add(Machines);
         foreach (var option in (Option[])
-            [All, Disk, Exclude, Full, Quiesce, Tag, ChunkSize, CheckAllChunks, Jobs, GlobalOptions.Limit, DryRun, Strict])
+            [All, Disk, Exclude, Full, Quiesce, Tag, Domain, ChunkSize, CheckAllChunks, Jobs, GlobalOptions.Limit, DryRun, Strict])
             command.Options.Add(option);
     }
 
@@ -71,6 +76,7 @@ internal static class BackupOptionsOnCommandLine
         Disks = result.GetValue(Disk) ?? [],
         Exclude = result.GetValue(Exclude) is { Length: > 0 } exclude ? exclude : settings.Exclude ?? [],
         Full = result.GetValue(Full),
+        Domain = result.GetValue(Domain) ?? settings.Domain,
         Quiesce = ReadQuiesce(result.GetValue(Quiesce) ?? settings.Quiesce),
         Tags = ReadTags(result.GetValue(Tag), settings.Tags),
         ChunkLog2 = ReadChunkSize(result.GetValue(ChunkSize) ?? settings.ChunkSize),

@@ -72,6 +72,8 @@ internal static class CopyCommand
             text.AppendLine($"{point.Machine} of {Sizes.Time(point.Time)} UTC is there as {point.Id}.");
         text.Append($"Copied {summary.Copied.Count} restore points, {summary.AlreadyThere} were there already; read ");
         text.Append($"{Sizes.Bytes(summary.ReadBytes)}, stored {Sizes.Bytes(summary.StoredBytes)}.");
+        if (summary.OtherDomains > 0)
+            text.Append($"\n{summary.OtherDomains} restore points of other key domains were left out: this key does not open them.");
         return text.ToString();
     }
 }

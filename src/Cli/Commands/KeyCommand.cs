@@ -26,6 +26,11 @@ internal static class KeyCommand
         DefaultValueFactory = _ => "full",
     };
 
+    private static readonly Option<string?> Domain = new("--domain")
+    {
+        Description = "Guest data of this key domain only: its backups are read and written, and no others",
+    };
+
     private static readonly Option<string> Label = new("--label")
     {
         Description = "A word for people: whose key it is",
@@ -41,7 +46,7 @@ internal static class KeyCommand
         Role.AcceptOnlyFromAmong("full", "maintenance");
         var list = new Command("list", "The keys that open the repository");
         list.SetAction(ListAsync);
-        var add = new Command("add", "One more key") { NewPasswordFile, NewKeyFile, Role, Label };
+        var add = new Command("add", "One more key") { NewPasswordFile, NewKeyFile, Role, Domain, Label };
         add.SetAction(AddAsync);
         var remove = new Command("remove", "Remove a key; needs the right to delete in the store") { Slot };
         remove.SetAction(RemoveAsync);
@@ -66,13 +71,15 @@ internal static class KeyCommand
             throw EngineException.Usage("A new key is one password or one key file.", "--new-password-file FILE or --new-key-file FILE");
         await using var repository = await result.OpenRepositoryAsync(settings, cancellationToken);
         var access = new RepositoryAccess(password is null ? null : GlobalOptions.ReadPassword(password), keyFile);
-        var role = result.GetValue(Role)!;
-        var added = new NewKeyRequest(access, role == "maintenance", result.GetValue(Label)!);
+        var (role, domain) = (result.GetValue(Role)!, result.GetValue(Domain));
+        if (domain is not null && role == "maintenance")
+            throw EngineException.Usage("A key of role maintenance opens no key domain.", "--role maintenance or --domain NAME");
+        var added = new NewKeyRequest(access, role == "maintenance", domain, result.GetValue(Label)!);
         var slot = await repository.AddKeyAsync(result.Access(settings), added, cancellationToken);
         result.Output().Result(
-            new KeyAddedDocument(slot, role, keyFile),
+            new KeyAddedDocument(slot, domain is null ? role : "domain", keyFile, domain),
             CliJson.Default.KeyAddedDocument,
-            made => $"Key slot {made.Slot}, role {made.Role}.");
+            made => $"Key slot {made.Slot}, role {made.Role}{(made.Domain is null ? "" : $" '{made.Domain}'")}.");
         return ExitCode.Done;
     }
 
@@ -125,7 +132,7 @@ internal static class KeyCommand
             return "The repository has no key slots.";
         var table = new TextTable("SLOT", "ROLE", "CREATED (UTC)", "OPENED BY", "LABEL");
         foreach (var key in document.Keys)
-            table.Add(key.Slot, key.Role, Sizes.Time(key.Created), key.Kind, key.Label);
+            table.Add(key.Slot, key.Domain is null ? key.Role : $"{key.Role} {key.Domain}", Sizes.Time(key.Created), key.Kind, key.Label);
         return table.ToString();
     }
 }

@@ -84,6 +84,8 @@ internal static class VerifyCommand
         text.Append(verified.Ok ? "all sound." : $"{verified.Damaged.Count} damaged, {verified.Unread.Count} unread.");
         if (verified.OldestCheck is { } oldest)
             text.Append($"\nPack longest unchecked: since {Sizes.Time(oldest)} UTC.");
+        if (verified.OtherDomains > 0)
+            text.Append($"\nNot read: {verified.OtherDomains} restore points of other key domains, which this key does not open.");
         foreach (var item in verified.Damaged)
         {
             text.Append($"\n  {item.Object}: {item.Problem}");

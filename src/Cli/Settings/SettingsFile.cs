@@ -70,6 +70,7 @@ internal sealed class SettingsFile
             BeforeFreeze = own.BeforeFreeze ?? Defaults.BeforeFreeze,
             AfterThaw = own.AfterThaw ?? Defaults.AfterThaw,
             Tags = own.Tags ?? Defaults.Tags,
+            Domain = own.Domain ?? Defaults.Domain,
         };
     }
 }
@@ -91,4 +92,7 @@ internal sealed class MachineSettings
     public List<string>? AfterThaw { get; set; }
 
     public Dictionary<string, string>? Tags { get; set; }
+
+    /// <summary>The key domain to store in.</summary>
+    public string? Domain { get; set; }
 }

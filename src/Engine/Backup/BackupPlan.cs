@@ -57,6 +57,9 @@ public sealed record PreviousDisk
     public required long Size { get; init; }
 
     public required int ChunkLog2 { get; init; }
+
+    /// <summary>The key domain of the point.</summary>
+    public string Domain { get; init; } = "";
 }
 
 /// <summary>What the user chose.</summary>
@@ -71,6 +74,9 @@ public sealed record BackupOptions
 
     /// <summary>Read everything, whatever the checkpoints say.</summary>
     public bool Full { get; init; }
+
+    /// <summary>The key domain to store in; null for the one of the key.</summary>
+    public string? Domain { get; init; }
 
     public Quiesce Quiesce { get; init; } = Quiesce.Auto;
 

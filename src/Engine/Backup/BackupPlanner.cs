@@ -2,6 +2,7 @@
 using System.Globalization;
 using Tidemark.Engine.Checkpoints;
 using Tidemark.Engine.Machines;
+using Tidemark.Storage;
 
 namespace Tidemark.Engine.Backup;
 
@@ -55,7 +56,7 @@ public static class BackupPlanner
         {
             Disk = disk,
             Base = whyFull is null ? previous!.Checkpoint : null,
-            Previous = previous,
+            Previous = previous?.Domain == (options.Domain ?? "") ? previous : null,
             Reason = whyFull ?? string.Create(
                 CultureInfo.InvariantCulture, $"changes since the backup of {previous!.Time.UtcDateTime:yyyy-MM-dd HH:mm:ss} UTC"),
             Track = disk.Untrackable is null,
@@ -70,6 +71,8 @@ public static class BackupPlanner
     {
         if (previous is null)
             return "first backup of this disk in this repository";
+        if (previous.Domain != (options.Domain ?? ""))
+            return $"its last backup is of {KeyDomain.Describe(previous.Domain)}, this one of {KeyDomain.Describe(options.Domain ?? "")}";
         if (options.Full)
             return "a full read was asked for";
         if (disk.Untrackable is { } untrackable)
@@ -82,8 +85,6 @@ public static class BackupPlanner
             return "which image this disk is on cannot be told, so its bitmap cannot be trusted";
         if (ImageChain.WhyOther(previous.Identity, previous.Backing, disk) is { } other)
             return other;
-        if (!checkpoints.Contains(checkpoint))
-            return $"the hypervisor has no record of checkpoint '{checkpoint}' any more";
         if (ImageChain.WhyIncomplete(previous.Identity, previous.Backing, disk, checkpoint) is { } incomplete)
             return incomplete;
         if (!disk.Bitmaps.TryGetValue(checkpoint, out var health))
@@ -96,6 +97,8 @@ public static class BackupPlanner
 
         if (health != BitmapHealth.Recording)
             return $"the bitmap of checkpoint '{checkpoint}' is inconsistent: QEMU did not close the image properly";
+        if (!checkpoints.Contains(checkpoint))
+            return $"the hypervisor has no record of checkpoint '{checkpoint}' any more";
         if (previous.ChunkLog2 != chunkLog2)
             return $"the chunk size changed from {1L << previous.ChunkLog2} to {1L << chunkLog2} bytes";
         return null;

@@ -46,7 +46,7 @@ public sealed class BackupRun
     private BackupRun(BackupContext context, BackupOptions options)
     {
         _context = context;
-        _options = options;
+        _options = KeyDomains.Resolve(options, context.Repository);
         _journal = new Journal(context.Folders);
     }
 
@@ -80,7 +80,7 @@ public sealed class BackupRun
     {
         RefuseUnlessRunning(machine);
         var lineage = await Lineage.ReadAsync(hypervisor, repository, machine, cancellationToken);
-        return BackupPlanner.Plan(machine, lineage.Checkpoints, lineage.PreviousDisks, options);
+        return BackupPlanner.Plan(machine, lineage.Checkpoints, lineage.PreviousDisks, KeyDomains.Resolve(options, repository));
     }
 
     private async Task PrepareAsync(string machineUuid, CancellationToken cancellationToken)
@@ -143,7 +143,8 @@ public sealed class BackupRun
             new BackupRunOptions
             {
                 Id = _id,
-                Bases = lineage.BasesOf(_plan.Disks.Select(disk => disk.Disk.Name)),
+                Domain = _options.Domain,
+                Bases = lineage.BasesOf(_plan.Disks),
                 CheckAll = _options.CheckAllChunks,
             },
             cancellationToken);

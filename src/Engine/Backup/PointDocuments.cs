@@ -31,6 +31,7 @@ internal static class PointDocuments
         Backing = disk.Backing?.Select(Read).ToList() ?? [],
         Size = disk.Size,
         ChunkLog2 = disk.ChunkLog2,
+        Domain = point.Domain,
     };
 
     private static Dictionary<string, string> Write(ImageIdentity? identity) => identity is null

@@ -21,19 +21,23 @@ internal sealed class Lineage
         IHypervisor hypervisor,
         RepositorySession repository,
         Machine machine,
-        IReadOnlySet<string> checkpoints,
+        IReadOnlyList<CheckpointRecord> records,
         Dictionary<string, (RestorePoint Point, PointDisk Disk)> newest)
     {
         _hypervisor = hypervisor;
         _repository = repository;
         _machine = machine;
         _newest = newest;
-        Checkpoints = checkpoints;
+        Records = records;
+        Checkpoints = records.Select(record => record.Name).ToHashSet(StringComparer.Ordinal);
         PreviousDisks = newest.ToDictionary(
             pair => pair.Key, pair => PointDocuments.Previous(pair.Value.Point, pair.Value.Disk), StringComparer.Ordinal);
     }
 
-    /// <summary>Every checkpoint of the machine, foreign ones too.</summary>
+    /// <summary>Every checkpoint that the hypervisor has a record of, foreign ones too.</summary>
+    public IReadOnlyList<CheckpointRecord> Records { get; }
+
+    /// <summary>Their names.</summary>
     public IReadOnlySet<string> Checkpoints { get; }
 
     /// <summary>Per disk name, its newest committed state.</summary>
@@ -50,17 +54,17 @@ internal sealed class Lineage
                 newest[disk.Name] = (point, disk);
         }
 
-        var checkpoints = await hypervisor.CheckpointsAsync(machine, cancellationToken);
-        return new Lineage(hypervisor, repository, machine, checkpoints, newest);
+        var records = await hypervisor.CheckpointsAsync(machine.Uuid, cancellationToken);
+        return new Lineage(hypervisor, repository, machine, records, newest);
     }
 
     /// <summary>The points that a run over these disks inherits from.</summary>
-    public IReadOnlyList<RestorePoint> BasesOf(IEnumerable<string> disks) =>
-        disks.Where(_newest.ContainsKey).Select(disk => _newest[disk].Point).DistinctBy(point => point.Id).ToList();
+    public IReadOnlyList<RestorePoint> BasesOf(IEnumerable<DiskPlan> disks) =>
+        disks.Where(plan => plan.Previous is not null).Select(plan => _newest[plan.Disk.Name].Point).DistinctBy(point => point.Id).ToList();
 
     /// <summary>The tree a disk inherits from, or is compared with; null when it has none, or one of another chunk size.</summary>
     public TreeRef? OriginOf(DiskPlan plan) =>
-        _newest.TryGetValue(plan.Disk.Name, out var newest) && newest.Disk.ChunkLog2 == plan.ChunkLog2 ? newest.Disk.Tree : null;
+        plan.Previous is not null && _newest[plan.Disk.Name].Disk is var newest && newest.ChunkLog2 == plan.ChunkLog2 ? newest.Tree : null;
 
     /// <summary>
     /// Removes our checkpoints whose runs never committed, from wherever they came (a run that died on another host, say).

@@ -13,7 +13,11 @@ namespace Tidemark.Engine.Copy;
 /// <param name="ReadBytes">Chunks read here, and packs taken over whole.</param>
 /// <param name="StoredBytes">What was added there.</param>
 public sealed record CopySummary(
-    IReadOnlyList<PointInfo> Copied, int AlreadyThere, IReadOnlyList<CopyFailure> Failed, long ReadBytes, long StoredBytes);
+    IReadOnlyList<PointInfo> Copied, int AlreadyThere, IReadOnlyList<CopyFailure> Failed, long ReadBytes, long StoredBytes)
+{
+    /// <summary>Points left out, as the key does not open their key domains.</summary>
+    public int OtherDomains { get; init; }
+}
 
 /// <summary>A point that was not copied.</summary>
 public sealed record CopyFailure(string Point, string Error, bool IsDamaged);
@@ -43,7 +47,7 @@ public static class CopyRun
             var here = await source.Repository.ListPointsAsync(null, cancellationToken);
             var there = (await target.Repository.ListPointsAsync(null, cancellationToken)).Points;
             var wanted = chosen.Count == 0
-                ? here.Points
+                ? here.Points.Where(point => source.Repository.Opens(point.Domain)).ToList()
                 : here.Points.Where(point => chosen.Any(one => one.Id == point.ShortId)).ToList();
             var missing = source.Repository.MissingIn(wanted, there);
             var run = new Progress(source.Repository, target.Repository, here.Points, [.. there], observer);
@@ -53,7 +57,10 @@ public static class CopyRun
                 run.Failed.Add(new CopyFailure(damaged.DamagedObject, damaged.Message, IsDamaged: true));
             return new CopySummary(
                 run.Copied.Select(RepositorySession.Describe).ToList(), wanted.Count - missing.Count, run.Failed, run.ReadBytes,
-                run.Copied.Sum(point => point.NewBytes));
+                run.Copied.Sum(point => point.NewBytes))
+            {
+                OtherDomains = chosen.Count == 0 ? here.Points.Count - wanted.Count : 0,
+            };
         }
         catch (Exception e) when (e is not (EngineException or OperationCanceledException))
         {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 using Tidemark.Blocks;
+using Tidemark.Engine.Checkpoints;
 using Tidemark.Engine.Runs;
 
 namespace Tidemark.Engine.Machines;
@@ -44,8 +45,21 @@ public interface IHypervisor : IAsyncDisposable
     /// <summary>All there is to a machine besides its disks: definition, NVRAM, TPM state, boot files.</summary>
     Task<MachineDefinition> DefinitionAsync(Machine machine, CancellationToken cancellationToken);
 
-    /// <summary>Names of the checkpoints the hypervisor knows of a machine, foreign ones too.</summary>
-    Task<IReadOnlySet<string>> CheckpointsAsync(Machine machine, CancellationToken cancellationToken);
+    /// <summary>The checkpoints the hypervisor has a record of, foreign ones too, parents first; images and sizes are not noted.</summary>
+    Task<IReadOnlyList<CheckpointRecord>> CheckpointsAsync(string machineUuid, CancellationToken cancellationToken);
+
+    /// <summary>
+    /// Tells the hypervisor of a checkpoint whose bitmaps exist already; on a machine that runs they are checked. Its parent must be
+    /// known. A record of the same name is replaced.
+    /// </summary>
+    /// <exception cref="CheckpointUnusableException">A bitmap is missing or broken on one of the disks.</exception>
+    Task RedefineCheckpointAsync(string machineUuid, CheckpointRecord checkpoint, CancellationToken cancellationToken);
+
+    /// <summary>Drops the hypervisor's record of a checkpoint and leaves every bitmap alone; nothing happens when there is none.</summary>
+    Task ForgetCheckpointAsync(string machineUuid, string checkpoint, CancellationToken cancellationToken);
+
+    /// <summary>Removes one bitmap from the top image of a disk of a running machine; nothing happens when it is gone already.</summary>
+    Task RemoveBitmapAsync(string machineUuid, string disk, string bitmap, CancellationToken cancellationToken);
 
     /// <summary>Freezes the guest if asked, begins the frozen point and the new checkpoint in one transaction, thaws.</summary>
     Task<IFrozenPoint> FreezeAsync(FreezeRequest request, CancellationToken cancellationToken);

@@ -17,6 +17,16 @@ public sealed partial record ImageIdentity(string Path, string Device, string In
     private const uint StatxBirth = 0x800;
     private const int FileTypeMask = 0xF000;
     private const int BlockDevice = 0x6000;
+    private const string Block = "block";
+    private const string UnknownBirth = "unknown";
+
+    /// <summary>
+    /// The same image, also when it was renamed, or its file system got another device number (after a reboot, or on another host that
+    /// has it mounted too). Inode and birth time to the nanosecond are then proof enough; where the birth time is unknown, all must fit.
+    /// </summary>
+    public bool IsSameImageAs(ImageIdentity other) => this == other
+        || (Device != Block && other.Device != Block && Birth != UnknownBirth && Inode == other.Inode && Birth == other.Birth
+            && (Path == other.Path || Device == other.Device));
 
     /// <summary>Reads the identity of the file or block device at <paramref name="path"/>; null when it cannot be read.</summary>
     public static ImageIdentity? Read(string path)
@@ -27,11 +37,11 @@ public sealed partial record ImageIdentity(string Path, string Device, string In
             return null;
         var mask = BinaryPrimitives.ReadUInt32LittleEndian(statx);
         var birth = (mask & StatxBirth) == 0
-            ? "unknown"
+            ? UnknownBirth
             : string.Create(CultureInfo.InvariantCulture, $"{Int64(80)}.{UInt32(88):d9}");
         if ((BinaryPrimitives.ReadUInt16LittleEndian(statx.AsSpan(28)) & FileTypeMask) == BlockDevice
             && HardwareId($"{UInt32(128)}:{UInt32(132)}") is { } hardware)
-            return new ImageIdentity(System.IO.Path.GetFullPath(path), "block", hardware, "");
+            return new ImageIdentity(System.IO.Path.GetFullPath(path), Block, hardware, "");
         return new ImageIdentity(
             System.IO.Path.GetFullPath(path),
             $"{UInt32(136)}:{UInt32(140)}",

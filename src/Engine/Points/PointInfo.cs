@@ -36,6 +36,9 @@ public sealed record PointInfo
 
     public required IReadOnlyList<string> Warnings { get; init; }
 
+    /// <summary>The key domain it belongs to; empty for none.</summary>
+    public string Domain { get; init; } = "";
+
     /// <summary>The id of the repository it was copied from; null for one that a backup made.</summary>
     public required string? CopiedFrom { get; init; }
 }

@@ -11,7 +11,7 @@ public sealed partial class RepositorySession
         try
         {
             var keys = await Repository.ListKeysAsync(cancellationToken);
-            return keys.Select(key => new KeyEntry(key.Slot, NameOf(key.Role), key.Kind, key.Label, key.Created)).ToList();
+            return keys.Select(key => new KeyEntry(key.Slot, NameOf(key.Role), key.Kind, key.Label, key.Created, key.Domain)).ToList();
         }
         catch (Exception e) when (e is not OperationCanceledException)
         {
@@ -23,6 +23,8 @@ public sealed partial class RepositorySession
     public async Task<string> AddKeyAsync(RepositoryAccess existing, NewKeyRequest added, CancellationToken cancellationToken)
     {
         RefuseUnlessEncrypted();
+        if (added.Domain is not null)
+            KeyDomains.Check(added.Domain);
         var newKey = added.Access.KeyFile is { } file && !File.Exists(file) ? file : null;
         try
         {
@@ -31,7 +33,8 @@ public sealed partial class RepositorySession
             var key = new NewKey
             {
                 Credentials = ReadCredentials(added.Access),
-                Role = added.IsMaintenance ? KeyRole.Maintenance : KeyRole.Full,
+                Role = added.IsMaintenance ? KeyRole.Maintenance : added.Domain is null ? KeyRole.Full : KeyRole.Domain,
+                Domain = added.Domain ?? "",
                 Label = added.Label,
             };
             return await Repository.AddKeyAsync(ReadCredentials(existing), key, cancellationToken);
@@ -78,6 +81,7 @@ public sealed partial class RepositorySession
     {
         KeyRole.Full => "full",
         KeyRole.Maintenance => "maintenance",
+        KeyRole.Domain => "domain",
         _ => "unknown",
     };
 

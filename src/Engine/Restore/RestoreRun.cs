@@ -143,7 +143,7 @@ public sealed class RestoreRun
 
         var flushed = Stopwatch.GetTimestamp();
         var source = await target.ReadBackAsync(cancellationToken);
-        var root = await _repository.RootOfAsync(new Sized(source, disk.Size), disk.ChunkLog2, null, cancellationToken);
+        var root = await _repository.RootOfAsync(new Sized(source, disk.Size), disk.ChunkLog2, disk.Domain, null, cancellationToken);
         if (root != disk.Tree.Root || source.Size < disk.Size)
         {
             throw EngineException.Failed(

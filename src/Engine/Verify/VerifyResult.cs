@@ -26,6 +26,9 @@ public sealed record VerifyResult(
     bool Ok, VerifyCounts Checked, IReadOnlyList<DamagedItem> Damaged, IReadOnlyList<string> Healed, IReadOnlyList<string> Quarantined,
     IReadOnlyList<UnreadItem> Unread, DateTimeOffset? OldestCheck)
 {
+    /// <summary>Restore points whose disks were not read, as the key does not open their key domains.</summary>
+    public int OtherDomains { get; init; }
+
     /// <summary>What the check asked of the store.</summary>
     public Repositories.Requests? Requests { get; init; }
 }

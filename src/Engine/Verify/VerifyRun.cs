@@ -35,7 +35,10 @@ internal static class VerifyRun
                 found.Healed,
                 found.Quarantined,
                 found.Unread.Select(item => new UnreadItem(item.Key, item.Problem)).ToList(),
-                found.OldestCheck);
+                found.OldestCheck)
+            {
+                OtherDomains = found.OtherDomains,
+            };
         }
         catch (Exception e) when (e is not OperationCanceledException)
         {

@@ -29,18 +29,26 @@ internal static unsafe partial class CheckpointNative
     private static partial int ListAll(DomainHandle domain, out nint* checkpoints, uint flags);
 
     /// <summary>Names of the checkpoints in the order asked for; null on failure.</summary>
-    internal static string[]? List(DomainHandle domain, uint flags)
+    internal static string[]? List(DomainHandle domain, uint flags) => Map(domain, flags, checkpoint => GetName(checkpoint) ?? "");
+
+    /// <summary>Documents of the checkpoints in the order asked for; null on failure.</summary>
+    internal static string[]? ListXml(DomainHandle domain, uint flags, uint xmlFlags) =>
+        Map(domain, flags, checkpoint => GetXml(checkpoint, xmlFlags));
+
+    // What a checkpoint gives nothing for is left out.
+    private static string[]? Map(DomainHandle domain, uint flags, Func<CheckpointHandle, string?> read)
     {
         var count = ListAll(domain, out var checkpoints, flags);
         if (count < 0)
             return null;
-        var names = new string[count];
+        var found = new List<string>(count);
         for (var index = 0; index < count; index++)
         {
             using var checkpoint = new CheckpointHandle(checkpoints[index]);
-            names[index] = GetName(checkpoint) ?? "";
+            if (read(checkpoint) is { } text)
+                found.Add(text);
         }
         NativeMemory.Free(checkpoints);
-        return names;
+        return [.. found];
     }
 }

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-using System.Buffers;
-
 namespace Tidemark.Storage;
 
 /// <summary>
 /// Decides after the wait what of the condemned packs is still needed: live blobs no other copy of which may replace them (I19).
 /// Leaves its answer as marks in the table and sums in the packs.
 /// </summary>
-internal sealed class CopyJudge(RepositoryContext context, CollectorIndex index, CollectorRules rules) : IDisposable
+internal sealed class CopyJudge(RepositoryContext context, DataKeys keys, CollectorIndex index, CollectorRules rules) : IDisposable
 {
     /// <summary>Of this copy the pack has to stay, or it is moved.</summary>
     public const byte Needed = 2;
@@ -109,17 +107,9 @@ internal sealed class CopyJudge(RepositoryContext context, CollectorIndex index,
         var location = new BlobLocation(index.Packs[(int)entry.Pack].Name, entry.Offset, entry.Length);
         if (entry.Kind == BlobKind.Node)
             return await _blobs.IsNodeAsync(entry.Id, location, cancellationToken);
-        if (!StorageLimits.IsChunkSize(entry.PlainLength) || !context.Keys.ReadsData)
-            return false; // whoever can't look keeps both
-        var chunk = ArrayPool<byte>.Shared.Rent((int)entry.PlainLength);
-        try
-        {
-            return await _blobs.TryReadChunkAsync(entry.Id, location, chunk.AsMemory(0, (int)entry.PlainLength), cancellationToken);
-        }
-        finally
-        {
-            ArrayPool<byte>.Shared.Return(chunk);
-        }
+        // Whoever can't look keeps both.
+        return StorageLimits.IsChunkSize(entry.PlainLength) && !keys.IsEmpty
+            && await BlobProbe.OpensAsync(context, keys, location.Pack!.Key, entry, cancellationToken);
     }
 
     private void Need(long slot)

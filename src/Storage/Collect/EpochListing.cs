@@ -55,6 +55,9 @@ internal sealed class EpochListing
     public DateTimeOffset? StoredAt(int epoch, string record) =>
         _records.TryGetValue(ObjectNames.Epoch(epoch, record), out var time) ? time : null;
 
+    /// <summary>The key domains that are registered.</summary>
+    public IEnumerable<string> Domains => _records.Keys.Select(ObjectNames.ParseDomain).OfType<string>();
+
     /// <summary>The features of one kind that were added since init.</summary>
     public string? Feature(string kind) =>
         _records.Keys.FirstOrDefault(key => key.StartsWith($"{ObjectNames.Features}{kind}/", StringComparison.Ordinal));

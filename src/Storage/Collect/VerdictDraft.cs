@@ -27,7 +27,7 @@ internal sealed class VerdictDraft(
     {
         progress?.Report(new CollectProgress(CollectStage.Judge, 0, condemned.Packs.Count));
         var packs = condemned.Packs.Select(PackName.TryParse).OfType<PackName>().Select(view.Index.Find).OfType<CollectorPack>().ToArray();
-        using (var judge = new CopyJudge(context, view.Index, options.Rules))
+        using (var judge = new CopyJudge(context, new DataKeys(context.Keys, epochs.Domains), view.Index, options.Rules))
             await judge.JudgeAsync(cancellationToken);
         var sparse = packs.Where(pack => pack.LiveBlobs > 0 && !pack.IsHintedAt && PackChoice.IsSparse(pack) && pack.IsUsable).ToArray();
         progress?.Report(new CollectProgress(CollectStage.Move, 0, sparse.Length));

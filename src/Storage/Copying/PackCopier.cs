@@ -11,6 +11,7 @@ namespace Tidemark.Storage;
 internal sealed class PackCopier(RepositoryContext source, BackupRun target)
 {
     private const int MaxPack = 96 << 20; // a pack as written, and one blob
+    private readonly DataKeys _keys = new(source.Keys, []);
 
     /// <summary>Bytes of packs taken over.</summary>
     public long Bytes { get; private set; }
@@ -68,7 +69,7 @@ internal sealed class PackCopier(RepositoryContext source, BackupRun target)
             if (pack.Writer == target.Writer)
                 continue;
             var blob = new IndexEntry(entry.Id, 0, entry.Offset, entry.Length, entry.PlainLength, entry.Kind, entry.Compression);
-            if (!BlobProbe.Opens(source, blob, bytes.Slice((int)entry.Offset, (int)entry.Length)))
+            if (!BlobProbe.Opens(source, _keys, blob, bytes.Slice((int)entry.Offset, (int)entry.Length)))
                 return false;
         }
 

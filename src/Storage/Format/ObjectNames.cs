@@ -17,6 +17,7 @@ internal static class ObjectNames
     public const string Runs = "runs/";
     public const string Collector = "gc/";
     public const string Features = "gc/feature/";
+    private const string DomainFeature = Features + "read/domain-";
     public const string Quarantine = "bad/";
     public const string Ledger = "scrub/";
 
@@ -56,6 +57,15 @@ internal static class ObjectNames
             return null;
         return (epoch, key[(Collector.Length + Digits + 1)..]);
     }
+
+    /// <summary>What says that a key domain exists.</summary>
+    public static string Domain(string domain) => DomainFeature + domain;
+
+    /// <summary>The key domain that an object registers, or null for any other object.</summary>
+    public static string? ParseDomain(string key) =>
+        key.StartsWith(DomainFeature, StringComparison.Ordinal) && KeyDomain.IsValid(key[DomainFeature.Length..])
+            ? key[DomainFeature.Length..]
+            : null;
 
     public static string Label(MachineId machine, RunId run, int number) =>
         string.Create(CultureInfo.InvariantCulture, $"{Labels}{machine}/{run}.{number}");

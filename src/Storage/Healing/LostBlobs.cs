@@ -32,10 +32,11 @@ internal sealed class LostBlobs
         await foreach (var entry in PackEntries.OfAsync(context, listing.Segments, whole.Contains, cancellationToken))
             candidates.Add(entry.Entry.Id);
         await index.EnsureLoadedAsync(cancellationToken);
+        var keys = new DataKeys(context.Keys, await KeyDomain.ListAsync(context.Store, cancellationToken));
         var lost = new HashSet<BlobId>();
         foreach (var id in candidates)
         {
-            if (!await HasCopyAsync(context, index, id, cancellationToken))
+            if (!await HasCopyAsync(context, keys, index, id, cancellationToken))
                 lost.Add(id);
         }
 
@@ -43,13 +44,13 @@ internal sealed class LostBlobs
     }
 
     private static async ValueTask<bool> HasCopyAsync(
-        RepositoryContext context, RepositoryIndex index, BlobId id, CancellationToken cancellationToken)
+        RepositoryContext context, DataKeys keys, RepositoryIndex index, BlobId id, CancellationToken cancellationToken)
     {
         for (var copy = 0; index.Find(in id, copy) is { } found; copy++)
         {
             if (await index.IsPresentAsync(found.Entry.Pack, cancellationToken)
                 && ((found.Pack.Name.Writer == context.Writer && !index.IsHearsay(found.Entry.Pack))
-                    || await BlobProbe.OpensAsync(context, found.Pack.Name.Key, found.Entry, cancellationToken)))
+                    || await BlobProbe.OpensAsync(context, keys, found.Pack.Name.Key, found.Entry, cancellationToken)))
                 return true;
         }
 

@@ -9,7 +9,20 @@ public enum KeyRole
 
     /// <summary>Listing, marking, folding and moving blobs; no guest data.</summary>
     Maintenance,
+
+    /// <summary>What a maintenance key does, and all of one key domain.</summary>
+    Domain,
 }
 
-/// <summary>What a slot holds once it is opened: the master (32 bytes), or the three keys of maintenance (96).</summary>
-internal readonly record struct SlotSecret(KeyRole Role, byte[] Bytes);
+/// <summary>What a slot holds once it is opened: the master (32 bytes), the three keys of maintenance (96), or those and the two of a
+/// domain (160).</summary>
+internal readonly record struct SlotSecret(KeyRole Role, byte[] Bytes, string Domain = "")
+{
+    /// <summary>Bytes that a slot of a role holds.</summary>
+    public static int SizeOf(KeyRole role) => RepositoryKeys.KeySize * role switch
+    {
+        KeyRole.Full => 1,
+        KeyRole.Maintenance => 3,
+        _ => 5,
+    };
+}

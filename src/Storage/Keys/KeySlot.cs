@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
+using System.Text.Json.Serialization;
 
 namespace Tidemark.Storage;
 
@@ -20,6 +21,10 @@ internal sealed record KeySlotDocument
     public string Salt { get; init; } = "";
 
     public string Role { get; init; } = "";
+
+    /// <summary>Of role domain: which.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? Domain { get; init; }
 
     public string Label { get; init; } = "";
 
@@ -43,10 +48,16 @@ internal static class KeySlot
     {
         "full" => KeyRole.Full,
         "maintenance" => KeyRole.Maintenance,
+        "domain" when slot.Domain is { } domain && KeyDomain.IsValid(domain) => KeyRole.Domain,
         _ => null,
     };
 
-    public static string NameOf(KeyRole role) => role == KeyRole.Full ? "full" : "maintenance";
+    public static string NameOf(KeyRole role) => role switch
+    {
+        KeyRole.Full => "full",
+        KeyRole.Maintenance => "maintenance",
+        _ => "domain",
+    };
 
     /// <summary>How the secret of a slot is made from what people have.</summary>
     public static string Describe(KeySlotDocument slot) => slot.Kdf switch
@@ -64,8 +75,9 @@ internal static class KeySlot
         var plain = secret.Bytes;
         var wrapped = new byte[plain.Length + Seal.TagSize];
         var role = NameOf(secret.Role);
+        var domain = secret.Role == KeyRole.Domain ? secret.Domain : null;
         using var aes = new AesGcm(KeyEncryptionKey(credentials, salt, iterations), Seal.TagSize);
-        aes.Encrypt(nonce, plain, wrapped.AsSpan(0, plain.Length), wrapped.AsSpan(plain.Length), Aad(repository, slot, role));
+        aes.Encrypt(nonce, plain, wrapped.AsSpan(0, plain.Length), wrapped.AsSpan(plain.Length), Aad(repository, slot, role, domain));
         var document = new KeySlotDocument
         {
             V = 1,
@@ -74,6 +86,7 @@ internal static class KeySlot
             Iterations = credentials.Password is null ? 0 : iterations,
             Salt = Convert.ToHexStringLower(salt),
             Role = role,
+            Domain = domain,
             Label = label,
             Created = now,
             Nonce = Convert.ToHexStringLower(nonce),
@@ -92,13 +105,15 @@ internal static class KeySlot
         try
         {
             var wrapped = Convert.FromHexString(slot.Wrapped);
-            var secret = new byte[role == KeyRole.Full ? RepositoryKeys.KeySize : 3 * RepositoryKeys.KeySize];
+            var secret = new byte[SlotSecret.SizeOf(role)];
             if (wrapped.Length != secret.Length + Seal.TagSize)
                 return null;
             using var aes = new AesGcm(KeyEncryptionKey(credentials, Convert.FromHexString(slot.Salt), slot.Iterations), Seal.TagSize);
             var body = wrapped.AsSpan(0, secret.Length);
-            aes.Decrypt(Convert.FromHexString(slot.Nonce), body, wrapped.AsSpan(secret.Length), secret, Aad(repository, name, slot.Role));
-            return new SlotSecret(role, secret);
+            var domain = role == KeyRole.Domain ? slot.Domain : null;
+            var aad = Aad(repository, name, slot.Role, domain);
+            aes.Decrypt(Convert.FromHexString(slot.Nonce), body, wrapped.AsSpan(secret.Length), secret, aad);
+            return new SlotSecret(role, secret, domain ?? "");
         }
         catch (Exception failure) when (failure is FormatException or CryptographicException or ArgumentException)
         {
@@ -113,6 +128,9 @@ internal static class KeySlot
         return HKDF.DeriveKey(HashAlgorithmName.SHA256, secret, RepositoryKeys.KeySize, salt, "tdm1/slot"u8.ToArray());
     }
 
-    private static byte[] Aad(Guid repository, string slot, string role) =>
-        [.. "tdm1/slot"u8, .. repository.ToByteArray(bigEndian: true), .. Encoding.UTF8.GetBytes(slot + role)];
+    private static byte[] Aad(Guid repository, string slot, string role, string? domain)
+    {
+        var bound = slot + role + (domain is null ? "" : "/" + domain);
+        return [.. "tdm1/slot"u8, .. repository.ToByteArray(bigEndian: true), .. Encoding.UTF8.GetBytes(bound)];
+    }
 }

@@ -6,13 +6,14 @@ namespace Tidemark.Storage;
 
 /// <summary>
 /// The subkeys of docs/format.md section 4 and what is computed with them: ids, and the key of each blob and sealed object.
-/// Immutable; safe from any thread.
+/// The data keys are those of one key domain; <see cref="In"/> gives those of another. Immutable; safe from any thread.
 /// </summary>
 internal sealed class RepositoryKeys
 {
     public const int KeySize = 32;
     private static readonly byte[] BlobInfo = "tdm1/blob"u8.ToArray();
     private static readonly byte[] ObjectInfo = "tdm1/obj"u8.ToArray();
+    private readonly byte[]? _master; // of a full key, or without encryption: the data keys of any domain come from it
     private readonly byte[]? _chunkId; // absent with a maintenance key, as is the next
     private readonly byte[]? _data;
     private readonly byte[] _nodeId;
@@ -23,6 +24,7 @@ internal sealed class RepositoryKeys
     {
         RepositoryBytes = repository.ToByteArray(bigEndian: true);
         IsEncrypted = encrypted;
+        _master = master.ToArray();
         _chunkId = Derive(master, "chunk-id");
         _nodeId = Derive(master, "node-id");
         _data = Derive(master, "data");
@@ -30,19 +32,44 @@ internal sealed class RepositoryKeys
         _config = Derive(master, "conf");
     }
 
-    private RepositoryKeys(ReadOnlySpan<byte> maintenance, Guid repository)
+    private RepositoryKeys(SlotSecret secret, Guid repository)
     {
         RepositoryBytes = repository.ToByteArray(bigEndian: true);
         IsEncrypted = true;
-        _meta = maintenance[..KeySize].ToArray();
-        _nodeId = maintenance.Slice(KeySize, KeySize).ToArray();
-        _config = maintenance[(2 * KeySize)..].ToArray();
+        Domain = secret.Domain;
+        byte[][] keys = [.. secret.Bytes.Chunk(KeySize)];
+        (_meta, _nodeId, _config) = (keys[0], keys[1], keys[2]);
+        if (secret.Role == KeyRole.Domain)
+            (_chunkId, _data) = (keys[3], keys[4]);
     }
 
-    /// <summary>What a slot gives: the master, or the three keys of maintenance.</summary>
+    private RepositoryKeys(RepositoryKeys full, string domain)
+    {
+        (RepositoryBytes, IsEncrypted, Domain) = (full.RepositoryBytes, full.IsEncrypted, domain);
+        (_master, _nodeId, _meta, _config) = (full._master, full._nodeId, full._meta, full._config);
+        var suffix = domain.Length == 0 ? "" : "/" + domain;
+        _chunkId = Derive(_master, "chunk-id" + suffix);
+        _data = Derive(_master, "data" + suffix);
+    }
+
+    /// <summary>What a slot gives: the master, the three keys of maintenance, or those and a domain's.</summary>
     public static RepositoryKeys Of(SlotSecret secret, Guid repository) => secret.Role == KeyRole.Full
         ? new RepositoryKeys(secret.Bytes, repository, encrypted: true)
-        : new RepositoryKeys(secret.Bytes, repository);
+        : new RepositoryKeys(secret, repository);
+
+    /// <summary>The key domain whose chunks these keys name and open; empty for the one without a name.</summary>
+    public string Domain { get; } = "";
+
+    /// <summary>What the key allows.</summary>
+    public KeyRole Role => _master is not null ? KeyRole.Full : ReadsData ? KeyRole.Domain : KeyRole.Maintenance;
+
+    /// <summary>The same with the data keys of a domain.</summary>
+    /// <exception cref="KeyRoleException">The key opens another domain only, or none.</exception>
+    public RepositoryKeys In(string domain) =>
+        domain == Domain ? this
+        : _master is not null ? new RepositoryKeys(this, domain)
+        : ReadsData ? throw new KeyRoleException(Domain, domain)
+        : throw new KeyRoleException();
 
     public bool IsEncrypted { get; }
 
@@ -53,11 +80,22 @@ internal sealed class RepositoryKeys
             throw new KeyRoleException();
     }
 
-    /// <summary>Whether chunks can be opened and named: not with a maintenance key.</summary>
+    /// <summary>Whether chunks of <see cref="Domain"/> can be opened and named: not with a maintenance key.</summary>
     public bool ReadsData => _data is not null;
 
     /// <summary>K_meta, K_node-id, K_conf: what a maintenance slot wraps.</summary>
     public byte[] MaintenanceSecret => [.. _meta, .. _nodeId, .. _config];
+
+    /// <summary>What a slot of role domain wraps.</summary>
+    /// <exception cref="KeyRoleException">The key is one of maintenance.</exception>
+    public byte[] DomainSecret
+    {
+        get
+        {
+            RequireData();
+            return [.. MaintenanceSecret, .. _chunkId!, .. _data!];
+        }
+    }
 
     /// <summary>The repository id's 16 bytes.</summary>
     public byte[] RepositoryBytes { get; }

@@ -7,10 +7,12 @@ namespace Tidemark.Storage;
 /// <param name="Sound">Packs whose hash was found right now: old records of damage to them do not count.</param>
 /// <param name="Reported">Blobs that no copy opened, by the pack where they were expected.</param>
 /// <param name="Recorded">Quarantined packs.</param>
+/// <param name="Keys">What chunks are opened with; only those of a full key can tell damage from another domain's chunk.</param>
 /// <param name="IsQuick">Another copy counts when its pack is there; else it is opened, where the key allows.</param>
 internal sealed record VerifyFindings(
     IReadOnlyDictionary<string, long> Packs, IDictionary<string, string> Found, IReadOnlySet<string> Sound,
-    IReadOnlyDictionary<BlobId, string> Reported, IReadOnlyDictionary<string, QuarantinedPack> Recorded, bool IsQuick);
+    IReadOnlyDictionary<BlobId, string> Reported, IReadOnlyDictionary<string, QuarantinedPack> Recorded,
+    DataKeys Keys, bool IsQuick);
 
 /// <summary>
 /// Which blobs of damaged and quarantined packs do not open, and which of them are lost: no other copy is good. Opens the blobs of
@@ -18,6 +20,7 @@ internal sealed record VerifyFindings(
 /// </summary>
 internal sealed class DamageAssessment(RepositoryContext context, RepositoryIndex index, VerifyFindings findings)
 {
+    private readonly bool _opensChunks = context.Keys.Role == KeyRole.Full;
     private readonly Dictionary<string, HashSet<BlobId>> _damaged = new(StringComparer.Ordinal);
     private readonly Dictionary<BlobId, IReadOnlyList<string>> _lost = [];
 
@@ -62,7 +65,7 @@ internal sealed class DamageAssessment(RepositoryContext context, RepositoryInde
     private void BeginFound(string pack)
     {
         _damaged[pack] = [];
-        if (!findings.Packs.ContainsKey(pack) || (!context.Keys.ReadsData && PackName.TryParse(pack) is not { IsData: false }))
+        if (!findings.Packs.ContainsKey(pack) || (!_opensChunks && PackName.TryParse(pack) is not { IsData: false }))
             Whole.Add(pack);
     }
 
@@ -77,7 +80,7 @@ internal sealed class DamageAssessment(RepositoryContext context, RepositoryInde
 
     private bool CanExamine(string pack) =>
         !findings.IsQuick && findings.Packs.ContainsKey(pack)
-        && (context.Keys.ReadsData || PackName.TryParse(pack) is { IsData: false });
+        && (_opensChunks || PackName.TryParse(pack) is { IsData: false });
 
     private async ValueTask<bool> IsDamagedAsync(string pack, IndexEntry entry, CancellationToken cancellationToken)
     {
@@ -85,7 +88,7 @@ internal sealed class DamageAssessment(RepositoryContext context, RepositoryInde
             return true;
         // A pack known by its record only: where that names blobs, those are the damaged ones.
         var isOpen = findings.Found.ContainsKey(pack) || findings.Recorded[pack].Blobs is null;
-        return isOpen && !await BlobProbe.OpensAsync(context, pack, entry, cancellationToken);
+        return isOpen && !await BlobProbe.OpensAsync(context, findings.Keys, pack, entry, cancellationToken);
     }
 
     private async ValueTask JudgeAsync(string pack, BlobId id, CancellationToken cancellationToken)
@@ -111,8 +114,8 @@ internal sealed class DamageAssessment(RepositoryContext context, RepositoryInde
         var key = pack.Name.Key;
         if (!findings.Packs.TryGetValue(key, out var size) || (_damaged.TryGetValue(key, out var damaged) && damaged.Contains(entry.Id)))
             return false;
-        if (findings.IsQuick || (entry.Kind == BlobKind.Chunk && !context.Keys.ReadsData))
+        if (findings.IsQuick || (entry.Kind == BlobKind.Chunk && !_opensChunks))
             return size == pack.Size;
-        return await BlobProbe.OpensAsync(context, key, entry, cancellationToken);
+        return await BlobProbe.OpensAsync(context, findings.Keys, key, entry, cancellationToken);
     }
 }

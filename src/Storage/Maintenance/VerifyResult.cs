@@ -45,6 +45,9 @@ public sealed record VerifyResult
 
     public int Points { get; init; }
 
+    /// <summary>Of them, those whose disks were not read, as the key does not open their key domains.</summary>
+    public int OtherDomains { get; init; }
+
     public int Segments { get; init; }
 
     public int Packs { get; init; }

@@ -12,6 +12,7 @@ internal sealed class VerifyRun : IDisposable
 {
     private const int HashBlock = 1 << 20;
     private const int MaxUnread = 100; // more: the store is broken, not a pack
+    private readonly Repository _repository;
     private readonly RepositoryContext _context;
     private readonly BlobReader _blobs;
     private readonly ConcurrentDictionary<string, string> _damage = new(StringComparer.Ordinal);
@@ -23,9 +24,10 @@ internal sealed class VerifyRun : IDisposable
     private long _opened;
     private int _segments;
 
-    public VerifyRun(RepositoryContext context, IProgress<long>? progress)
+    public VerifyRun(Repository repository, IProgress<long>? progress)
     {
-        _context = context.Fresh();
+        _repository = repository;
+        _context = repository.Context.Fresh();
         _blobs = new BlobReader(_context);
         _progress = progress;
     }
@@ -33,11 +35,13 @@ internal sealed class VerifyRun : IDisposable
     public async Task<VerifyResult> RunAsync(PointListing points, VerifyOptions options, CancellationToken cancellationToken)
     {
         var level = options.Level;
+        var readable = points.Points.Where(point => level != VerifyLevel.Data || _repository.Opens(point.Domain)).ToArray();
         foreach (var failure in points.Damaged)
             _damage[failure.DamagedObject] = failure.Message;
         var packs = new Dictionary<string, long>(StringComparer.Ordinal);
         await foreach (var info in _context.Store.ListAsync(ObjectNames.Packs, cancellationToken))
             packs.Add(info.Key, info.Size);
+        var keys = new DataKeys(_context.Keys, await KeyDomain.ListAsync(_context.Store, cancellationToken));
         var segments = await CheckSegmentsAsync(points.Points, packs, cancellationToken);
         var ledger = await ScrubLedger.ReadAsync(_context, cancellationToken);
         if (level == VerifyLevel.Packs || (level == VerifyLevel.Data && options.Budget is not null))
@@ -45,7 +49,7 @@ internal sealed class VerifyRun : IDisposable
             var due = ScrubPlan.Choose(packs, pack => ledger.LastCheck(pack, level), options.Budget);
             await HashPacksAsync(due.Where(key => !_damage.ContainsKey(key)).ToArray(), cancellationToken);
             if (level == VerifyLevel.Data)
-                await OpenPacksAsync(due, segments, cancellationToken);
+                await OpenPacksAsync(due, segments, keys, cancellationToken);
             await ledger.EnterAsync(level, [.. _sound.Select(PackName.TryParse).OfType<PackName>()], cancellationToken);
         }
 
@@ -53,20 +57,17 @@ internal sealed class VerifyRun : IDisposable
         long blobs = Interlocked.Read(ref _opened);
         if (level == VerifyLevel.Data && options.Budget is null)
         {
-            var walk = new DataWalk(_context, _blobs, ReportBlob, Advance);
-            foreach (var tree in points.Points.SelectMany(TreesOf))
-                await walk.AddTreeAsync(tree, cancellationToken);
-            await walk.FinishAsync(cancellationToken);
-            blobs = walk.Blobs;
+            blobs = await ReadPointsAsync(readable, cancellationToken);
             // What was damaged once may have been put right by hand: its hash tells.
             await HashPacksAsync([.. recorded.Keys.Where(key => packs.ContainsKey(key) && !_damage.ContainsKey(key))], cancellationToken);
         }
 
         var findings = new VerifyFindings(
-            packs, _damage, _sound, _damagedBlobs, recorded, level == VerifyLevel.Quick);
+            packs, _damage, _sound, _damagedBlobs, recorded, keys, level == VerifyLevel.Quick);
         return await ResultAsync(points.Points, findings, segments, options, cancellationToken) with
         {
             Points = points.Points.Count,
+            OtherDomains = points.Points.Count - readable.Length,
             Segments = _segments,
             Packs = packs.Count,
             Blobs = blobs,
@@ -85,6 +86,24 @@ internal sealed class VerifyRun : IDisposable
 
     internal static IEnumerable<TreeRef> TreesOf(RestorePoint point) =>
         point.Disks.Select(disk => disk.Tree).Concat(point.Files.Select(file => file.Tree));
+
+    // Every chunk and node of these points, with the data keys of each point's domain.
+    private async Task<long> ReadPointsAsync(IEnumerable<RestorePoint> points, CancellationToken cancellationToken)
+    {
+        long blobs = 0;
+        foreach (var domain in points.GroupBy(point => point.Domain, StringComparer.Ordinal))
+        {
+            var context = _context.In(domain.Key);
+            using var reader = new BlobReader(context, _blobs);
+            var walk = new DataWalk(context, reader, ReportBlob, Advance);
+            foreach (var tree in domain.SelectMany(TreesOf))
+                await walk.AddTreeAsync(tree, cancellationToken);
+            await walk.FinishAsync(cancellationToken);
+            blobs += walk.Blobs;
+        }
+
+        return blobs;
+    }
 
     private async Task<IReadOnlyList<string>> CheckSegmentsAsync(
         IReadOnlyList<RestorePoint> points, Dictionary<string, long> packs, CancellationToken cancellationToken)
@@ -179,7 +198,8 @@ internal sealed class VerifyRun : IDisposable
     }
 
     // Every blob of these packs, whether a point reaches it or not.
-    private async Task OpenPacksAsync(IReadOnlyList<string> packs, IReadOnlyList<string> segments, CancellationToken cancellationToken)
+    private async Task OpenPacksAsync(
+        IReadOnlyList<string> packs, IReadOnlyList<string> segments, DataKeys keys, CancellationToken cancellationToken)
     {
         var wanted = packs.ToHashSet(StringComparer.Ordinal);
         var options = _context.Scheduler.AtOnce(Environment.ProcessorCount, cancellationToken);
@@ -187,7 +207,7 @@ internal sealed class VerifyRun : IDisposable
         await Parallel.ForEachAsync(entries, options, async (entry, token) =>
         {
             Interlocked.Increment(ref _opened);
-            if (_damage.ContainsKey(entry.Pack) || await BlobProbe.OpensAsync(_context, entry.Pack, entry.Entry, token))
+            if (_damage.ContainsKey(entry.Pack) || await BlobProbe.OpensAsync(_context, keys, entry.Pack, entry.Entry, token))
                 return;
             _damage[entry.Pack] = new RepositoryDamagedException(
                 entry.Pack, $"blob '{entry.Entry.Id}' at offset {entry.Entry.Offset}", "bytes that do not open as it").Message;

@@ -3,20 +3,20 @@ using System.Buffers;
 
 namespace Tidemark.Storage;
 
-/// <summary>Opens blobs only to learn whether they are what an index says (I7). Chunks need the data key.</summary>
+/// <summary>Opens blobs only to learn whether they are what an index says (I7). Chunks need their data key.</summary>
 internal static class BlobProbe
 {
     /// <summary>Whether the blob of an entry opens and has its id; false also when the pack is gone or ends before.</summary>
     /// <exception cref="StoreException">The store failed: nothing is known then.</exception>
     public static async ValueTask<bool> OpensAsync(
-        RepositoryContext context, string pack, IndexEntry entry, CancellationToken cancellationToken)
+        RepositoryContext context, DataKeys keys, string pack, IndexEntry entry, CancellationToken cancellationToken)
     {
         var blob = ArrayPool<byte>.Shared.Rent((int)entry.Length);
         try
         {
             var target = blob.AsMemory(0, (int)entry.Length);
             return await context.Store.ReadAsync(pack, entry.Offset, target, cancellationToken) == target.Length
-                && Opens(context, entry, target.Span);
+                && Opens(context, keys, entry, target.Span);
         }
         catch (ObjectMissingException)
         {
@@ -29,7 +29,7 @@ internal static class BlobProbe
     }
 
     /// <summary>Whether bytes are the blob of an entry.</summary>
-    public static bool Opens(RepositoryContext context, IndexEntry entry, ReadOnlySpan<byte> blob)
+    public static bool Opens(RepositoryContext context, DataKeys keys, IndexEntry entry, ReadOnlySpan<byte> blob)
     {
         if (entry.PlainLength > StorageLimits.MaxBlob || entry.Kind is not (BlobKind.Chunk or BlobKind.Node))
             return false;
@@ -39,9 +39,10 @@ internal static class BlobProbe
         {
             var content = plain.AsSpan(0, (int)entry.PlainLength);
             using var codec = context.Codecs.Rent();
-            if (BlobSealer.TryOpen(context.Keys, codec.Codec, entry.Kind, entry.Id, blob, scratch, content) != content.Length)
-                return false;
-            return entry.Kind == BlobKind.Chunk ? context.Keys.ChunkId(content) == entry.Id : IsNode(context, entry.Id, content);
+            if (entry.Kind == BlobKind.Chunk)
+                return keys.TryOpen(codec.Codec, entry.Id, blob, scratch, content);
+            return BlobSealer.TryOpen(context.Keys, codec.Codec, entry.Kind, entry.Id, blob, scratch, content) == content.Length
+                && IsNode(context, entry.Id, content);
         }
         finally
         {

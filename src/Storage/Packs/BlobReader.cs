@@ -7,7 +7,9 @@ namespace Tidemark.Storage;
 /// Reads blobs and proves them (I7): by the hint first, else where the index says (I9). Safe from any thread; owns nothing but the index
 /// it loads when a hint fails.
 /// </summary>
-internal sealed class BlobReader(RepositoryContext context) : IDisposable
+/// <param name="context">The repository, in the key domain of the chunks.</param>
+/// <param name="indexed">Another reader, which outlives this one, whose index serves both; null for an index of its own.</param>
+internal sealed class BlobReader(RepositoryContext context, BlobReader? indexed = null) : IDisposable
 {
     private readonly Lock _gate = new();
     private readonly List<Task<RepositoryIndex>> _replaced = []; // others may still look something up there
@@ -115,6 +117,8 @@ internal sealed class BlobReader(RepositoryContext context) : IDisposable
     /// <summary>The index of everything committed, loaded once.</summary>
     public Task<RepositoryIndex> IndexAsync(CancellationToken cancellationToken)
     {
+        if (indexed is not null)
+            return indexed.IndexAsync(cancellationToken);
         lock (_gate)
             _index = _index is null or { IsFaulted: true } ? LoadAsync() : _index;
         return _index.OrCancelled(cancellationToken);
@@ -124,6 +128,8 @@ internal sealed class BlobReader(RepositoryContext context) : IDisposable
     /// if none has.</summary>
     private async ValueTask<bool> ReloadAsync(CancellationToken cancellationToken)
     {
+        if (indexed is not null)
+            return await indexed.ReloadAsync(cancellationToken);
         var before = _index;
         var loaded = await IndexAsync(cancellationToken);
         var epochs = await EpochListing.ReadAsync(context, cancellationToken);

@@ -56,6 +56,7 @@ public sealed partial class BackupRun
         Writer = _context.Writer.ToString(),
         Time = draft.Time,
         Seq = draft.Seq ?? _start.Seq,
+        Domain = _context.Keys.Domain,
         Copied = draft.Copied,
         Prev = _start.Previous,
         Consistency = draft.Consistency,
@@ -69,7 +70,7 @@ public sealed partial class BackupRun
         NewBytes = Interlocked.Read(ref _adoptedLength) + _chunkPacks.TotalLength + _nodePacks.TotalLength + _segments.Length,
     };
 
-    private static PointDisk Describe(DraftDisk disk)
+    private PointDisk Describe(DraftDisk disk)
     {
         var tree = disk.Result.Reference;
         return disk.Details with
@@ -80,12 +81,13 @@ public sealed partial class BackupRun
             Depth = tree.Depth,
             Root = tree.Root.ToString(),
             Hint = tree.HintDocument,
+            Domain = _context.Keys.Domain,
             ChangedBytes = disk.Result.ChangedBytes,
             StoredBytes = disk.Result.StoredBytes,
         };
     }
 
-    private static PointFile Describe(FileResult file)
+    private PointFile Describe(FileResult file)
     {
         var tree = file.Reference;
         return new PointFile
@@ -96,6 +98,7 @@ public sealed partial class BackupRun
             Depth = tree.Depth,
             Root = tree.Root.ToString(),
             Hint = tree.HintDocument,
+            Domain = _context.Keys.Domain,
         };
     }
 

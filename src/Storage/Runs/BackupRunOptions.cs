@@ -10,6 +10,9 @@ public sealed record BackupRunOptions
     /// <summary>Points whose disks may be inherited from; their roots are pinned.</summary>
     public IReadOnlyList<RestorePoint> Bases { get; init; } = [];
 
+    /// <summary>The key domain to write in, that of the bases; null for the key's own.</summary>
+    public string? Domain { get; init; }
+
     /// <summary>Tasks that hash, compress and seal; by default one per core.</summary>
     public int Workers { get; init; } = Environment.ProcessorCount;
 

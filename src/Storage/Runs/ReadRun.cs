@@ -21,7 +21,8 @@ public sealed class ReadRun : IAsyncDisposable
     public bool IsProtected => _key is not null;
 
     /// <exception cref="KeyNotFoundException">The point has no such disk.</exception>
-    public DiskReader OpenDisk(string name) => new(_context, Point.Disk(name).Tree);
+    /// <exception cref="KeyRoleException">The key does not open the point's key domain.</exception>
+    public DiskReader OpenDisk(string name) => new(_context.In(Point.Domain), Point.Disk(name).Tree);
 
     public async ValueTask DisposeAsync()
     {

@@ -2,6 +2,7 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Tidemark.Libvirt;
+using Tidemark.Libvirt.Xml;
 
 namespace Tidemark.Engine.Machines.LibvirtAdapter;
 
@@ -30,14 +31,24 @@ internal static class CheckpointRemoval
         foreach (var node in BlockNodes.Parse(answer).Values.DistinctBy(node => node.Node, StringComparer.Ordinal))
         {
             if (node.Bitmaps.ContainsKey(checkpoint))
-                await RemoveBitmapAsync(domain, node.Node, checkpoint, cancellationToken);
+                await RemoveFromNodeAsync(domain, node.Node, checkpoint, cancellationToken);
         }
 
         if (known)
             await domain.DeleteCheckpointAsync(checkpoint, CheckpointDeleteFlags.MetadataOnly, cancellationToken);
     }
 
-    private static async Task RemoveBitmapAsync(Domain domain, string node, string bitmap, CancellationToken cancellationToken)
+    /// <summary>Removes a bitmap from the top image of one disk of a running machine; one that is gone already is no failure.</summary>
+    public static async Task RemoveBitmapAsync(Domain domain, string disk, string bitmap, CancellationToken cancellationToken)
+    {
+        var description = DomainDescription.Parse(await domain.GetXmlAsync(cancellationToken: cancellationToken));
+        var alias = description.Disks.FirstOrDefault(candidate => candidate.Target == disk)?.Alias ?? "";
+        var nodes = BlockNodes.Parse(await domain.QemuMonitorCommandAsync(BlockNodes.Query, cancellationToken: cancellationToken));
+        if (nodes.GetValueOrDefault(alias) is { } node && node.Bitmaps.ContainsKey(bitmap))
+            await RemoveFromNodeAsync(domain, node.Node, bitmap, cancellationToken);
+    }
+
+    private static async Task RemoveFromNodeAsync(Domain domain, string node, string bitmap, CancellationToken cancellationToken)
     {
         var command = new JsonObject
         {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+using Tidemark.Engine.Checkpoints;
 using Tidemark.Engine.Runs;
 using Tidemark.Libvirt;
 using Tidemark.Libvirt.Xml;
@@ -52,12 +53,22 @@ internal sealed class LibvirtHypervisor : IHypervisor
                 await domain.GetXmlAsync(flags, cancellationToken), HostProcesses.TpmFolder(machine.Uuid) ?? TpmFolder(machine.Uuid));
         });
 
-    public Task<IReadOnlySet<string>> CheckpointsAsync(Machine machine, CancellationToken cancellationToken) =>
-        LibvirtFailures.TranslateAsync<IReadOnlySet<string>>(async () =>
-        {
-            var domain = await RequireAsync(machine.Uuid, cancellationToken);
-            return (await domain.ListCheckpointsAsync(cancellationToken)).ToHashSet(StringComparer.Ordinal);
-        });
+    public Task<IReadOnlyList<CheckpointRecord>> CheckpointsAsync(string machineUuid, CancellationToken cancellationToken) =>
+        LibvirtFailures.TranslateAsync(async () =>
+            await CheckpointRecords.ReadAsync(await RequireAsync(machineUuid, cancellationToken), cancellationToken));
+
+    public Task RedefineCheckpointAsync(string machineUuid, CheckpointRecord checkpoint, CancellationToken cancellationToken) =>
+        LibvirtFailures.TranslateAsync(async () =>
+            await CheckpointRecords.RedefineAsync(await RequireAsync(machineUuid, cancellationToken), checkpoint, cancellationToken));
+
+    public Task ForgetCheckpointAsync(string machineUuid, string checkpoint, CancellationToken cancellationToken) =>
+        LibvirtFailures.TranslateAsync(async () =>
+            await CheckpointRecords.ForgetAsync(await RequireAsync(machineUuid, cancellationToken), checkpoint, cancellationToken));
+
+    public Task RemoveBitmapAsync(string machineUuid, string disk, string bitmap, CancellationToken cancellationToken) =>
+        LibvirtFailures.TranslateAsync(async () =>
+            await CheckpointRemoval.RemoveBitmapAsync(
+                await RequireAsync(machineUuid, cancellationToken), disk, bitmap, cancellationToken));
 
     public Task<IFrozenPoint> FreezeAsync(FreezeRequest request, CancellationToken cancellationToken) =>
         LibvirtFailures.TranslateAsync(async () =>
