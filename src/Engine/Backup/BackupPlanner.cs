@@ -95,6 +95,8 @@ public static class BackupPlanner
                 + "it was shrunk and grown again, or written to while nobody watched";
         }
 
+        if (health == BitmapHealth.Busy)
+            return $"the bitmap of checkpoint '{checkpoint}' is held by another operation of QEMU";
         if (health != BitmapHealth.Recording)
             return $"the bitmap of checkpoint '{checkpoint}' is inconsistent: QEMU did not close the image properly";
         if (!checkpoints.Contains(checkpoint))

@@ -23,7 +23,7 @@ internal static class ImageChain
         if (Meet(now, before) is not var (layer, then))
             return $"another image is under this disk than at the last backup ({Difference(top, disk.Identity!)})";
         var (below, belowThen) = (now[(layer + 1)..], before[(then + 1)..]);
-        return below.Count == belowThen.Count && below.Zip(belowThen).All(pair => AreSame(pair.First, pair.Second))
+        return below.Count == belowThen.Count && below.Zip(belowThen).All(pair => IsSame(pair.First, pair.Second))
             ? null
             : $"the images below '{now[layer]!.Path}' are not those of the last backup: {Join(belowThen)} before, {Join(below)} now";
     }
@@ -51,15 +51,16 @@ internal static class ImageChain
     {
         for (var layer = 0; layer < now.Count; layer++)
         {
-            if (now[layer] is { } identity && before.FindIndex(other => AreSame(identity, other)) is >= 0 and var then)
+            if (now[layer] is { } identity && before.FindIndex(image => IsSame(image, identity)) is >= 0 and var then)
                 return (layer, then);
         }
 
         return null;
     }
 
-    // An image that cannot be told, on another host for instance, is taken for what it was while its place in the chain is the same.
-    private static bool AreSame(ImageIdentity? one, ImageIdentity? other) => one is null || other is null ? one == other : one.IsSameImageAs(other);
+    // Where nothing is known of either image, nothing speaks against it: a guest writes to the topmost one alone.
+    private static bool IsSame(ImageIdentity? one, ImageIdentity? other) =>
+        one is null ? other is null : other is not null && one.IsSameImageAs(other);
 
     private static string Difference(ImageIdentity before, ImageIdentity now) =>
         before.Path != now.Path ? $"'{before.Path}' before, '{now.Path}' now"

@@ -14,37 +14,57 @@ internal sealed class Lineage
 {
     private readonly IHypervisor _hypervisor;
     private readonly RepositorySession _repository;
-    private readonly Machine _machine;
+    private readonly RecordHomes? _homes;
     private readonly Dictionary<string, (RestorePoint Point, PointDisk Disk)> _newest;
+    private readonly HealingPlan _healing;
+    private readonly HashSet<string> _checkpoints;
+    private Machine _machine;
 
     private Lineage(
         IHypervisor hypervisor,
         RepositorySession repository,
         Machine machine,
+        RecordHomes? homes,
         IReadOnlyList<CheckpointRecord> records,
+        IReadOnlyList<CheckpointRecord> written,
         Dictionary<string, (RestorePoint Point, PointDisk Disk)> newest)
     {
         _hypervisor = hypervisor;
         _repository = repository;
         _machine = machine;
+        _homes = homes;
         _newest = newest;
-        Records = records;
-        Checkpoints = records.Select(record => record.Name).ToHashSet(StringComparer.Ordinal);
+        _checkpoints = records.Select(record => record.Name).ToHashSet(StringComparer.Ordinal);
         PreviousDisks = newest.ToDictionary(
             pair => pair.Key, pair => PointDocuments.Previous(pair.Value.Point, pair.Value.Disk), StringComparer.Ordinal);
+        // Of two that describe one checkpoint this host's own word counts, which knows its parent as the hypervisor had it.
+        _healing = HealingPlan.Make(machine, records, PreviousDisks, InPoints().Concat(written));
     }
 
     /// <summary>Every checkpoint that the hypervisor has a record of, foreign ones too.</summary>
-    public IReadOnlyList<CheckpointRecord> Records { get; }
+    public IReadOnlySet<string> Checkpoints => _checkpoints;
 
-    /// <summary>Their names.</summary>
-    public IReadOnlySet<string> Checkpoints { get; }
+    /// <summary>The same once <see cref="HealAsync"/> is done, if nothing goes wrong.</summary>
+    public IReadOnlySet<string> AfterHealing =>
+        _checkpoints.Except(_healing.Forget, StringComparer.Ordinal)
+            .Concat(_healing.Redefine.Select(record => record.Name)).ToHashSet(StringComparer.Ordinal);
 
     /// <summary>Per disk name, its newest committed state.</summary>
     public IReadOnlyDictionary<string, PreviousDisk> PreviousDisks { get; }
 
+    /// <param name="hypervisor">The machine's.</param>
+    /// <param name="repository">Whose lineage.</param>
+    /// <param name="machine">The machine.</param>
+    /// <param name="homes">Where else its checkpoints are written down; null to do without.</param>
+    /// <param name="tell">Told of what cannot be read there.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
     public static async Task<Lineage> ReadAsync(
-        IHypervisor hypervisor, RepositorySession repository, Machine machine, CancellationToken cancellationToken)
+        IHypervisor hypervisor,
+        RepositorySession repository,
+        Machine machine,
+        RecordHomes? homes,
+        Action<string> tell,
+        CancellationToken cancellationToken)
     {
         var newest = new Dictionary<string, (RestorePoint Point, PointDisk Disk)>(StringComparer.Ordinal);
         var points = await repository.PointsOfAsync(machine.Uuid, cancellationToken);
@@ -54,8 +74,11 @@ internal sealed class Lineage
                 newest[disk.Name] = (point, disk);
         }
 
+        var bases = newest.Values.Select(found => found.Disk.Checkpoint).OfType<string>().ToHashSet(StringComparer.Ordinal);
+        machine = await BusyBitmaps.WaitAsync(hypervisor, machine, bases, cancellationToken);
         var records = await hypervisor.CheckpointsAsync(machine.Uuid, cancellationToken);
-        return new Lineage(hypervisor, repository, machine, records, newest);
+        var written = homes is null ? [] : await homes.ReadAsync(tell, cancellationToken);
+        return new Lineage(hypervisor, repository, machine, homes, records, written, newest);
     }
 
     /// <summary>The points that a run over these disks inherits from.</summary>
@@ -67,39 +90,120 @@ internal sealed class Lineage
         plan.Previous is not null && _newest[plan.Disk.Name].Disk is var newest && newest.ChunkLog2 == plan.ChunkLog2 ? newest.Tree : null;
 
     /// <summary>
-    /// Removes our checkpoints whose runs never committed, from wherever they came (a run that died on another host, say).
-    /// The tombstone comes first: a run that could still commit must not lose its checkpoint.
+    /// Makes the hypervisor's records fit the bitmaps again, and removes what runs left that never committed. What was done is told in
+    /// plain words. Returns the machine as it is after that.
     /// </summary>
-    public async Task DropDeadAsync(CancellationToken cancellationToken)
+    public async Task<Machine> HealAsync(Action<string> tell, CancellationToken cancellationToken)
     {
-        foreach (var (name, run) in Ours())
+        await DropDeadAsync(tell, cancellationToken);
+        foreach (var name in _healing.Forget)
         {
-            if (_newest.Values.Any(newest => newest.Disk.Checkpoint == name))
-                continue;
-            if (await _repository.FenceAsync(_machine.Uuid, run, cancellationToken) == RunFate.Revoked)
-                await _hypervisor.DeleteCheckpointAsync(_machine.Uuid, name, cancellationToken);
+            await _hypervisor.ForgetCheckpointAsync(_machine.Uuid, name, cancellationToken);
+            _checkpoints.Remove(name);
+            tell($"No disk has the bitmap of checkpoint '{name}' any more: the hypervisor's record of it was dropped.");
         }
+
+        foreach (var record in _healing.Redefine)
+            await RedefineAsync(record, tell, cancellationToken);
+        return _machine;
     }
 
-    /// <summary>After a commit: removes our checkpoints that no disk's newest point needs any more.</summary>
-    public async Task ReleaseAsync(RestorePoint committed)
+    /// <summary>Our checkpoints as they are once a run has committed, with the one it made.</summary>
+    public IReadOnlyList<CheckpointRecord> Next(BackupPlan plan, string? checkpoint, DateTimeOffset time)
+    {
+        var replaced = plan.Disks.Select(disk => disk.Disk.Name).ToHashSet(StringComparer.Ordinal);
+        var kept = CheckpointTree.Mend(InPoints().Where(record =>
+            _checkpoints.Contains(record.Name) && record.Disks.Any(disk => !replaced.Contains(disk.Name)))).Records;
+        return checkpoint is null ? kept :
+        [
+            .. kept,
+            new CheckpointRecord
+            {
+                Name = checkpoint,
+                Created = DateTimeOffset.FromUnixTimeSeconds(time.ToUnixTimeSeconds()),
+                Parent = kept.Count > 0 ? kept[^1].Name : null,
+                Disks = plan.Disks.Where(disk => disk.Track)
+                    .Select(disk => new TrackedDisk(disk.Disk.Name, disk.Disk.Identity, disk.Disk.Size)).ToList(),
+            },
+        ];
+    }
+
+    /// <summary>
+    /// After a commit: removes our checkpoints that no disk's newest point needs any more, and writes down those that stay. What does
+    /// not work is told, and done by the next run.
+    /// </summary>
+    public async Task ReleaseAsync(RestorePoint committed, Action<string> tell)
     {
         foreach (var disk in committed.Disks)
             _newest[disk.Name] = (committed, disk);
         var present = _machine.Disks.Select(disk => disk.Name).ToHashSet(StringComparer.Ordinal);
         var needed = _newest.Where(pair => present.Contains(pair.Key))
             .Select(pair => pair.Value.Disk.Checkpoint).ToHashSet(StringComparer.Ordinal);
-        foreach (var (name, _) in Ours())
+        foreach (var (name, _) in Ours().Where(ours => !needed.Contains(ours.Name)))
         {
-            if (!needed.Contains(name))
+            try
+            {
                 await _hypervisor.DeleteCheckpointAsync(_machine.Uuid, name, CancellationToken.None);
+            }
+            catch (EngineException e)
+            {
+                tell($"Checkpoint '{name}', which is not needed any more, is left to the next backup: {e.Message}");
+            }
+        }
+
+        if (_homes is null)
+            return;
+        var known = await _hypervisor.CheckpointsAsync(_machine.Uuid, CancellationToken.None);
+        await _homes.WriteAsync(
+            _machine, known, InPoints().ToList(), PointDocuments.Record(committed)?.Name, tell, CancellationToken.None);
+    }
+
+    // What the newest points say of the checkpoints made with them.
+    private IEnumerable<CheckpointRecord> InPoints() =>
+        _newest.Values.Select(found => found.Point).DistinctBy(point => point.Id).OrderBy(point => point.Seq)
+            .Select(PointDocuments.Record).OfType<CheckpointRecord>();
+
+    private async Task RedefineAsync(CheckpointRecord record, Action<string> tell, CancellationToken cancellationToken)
+    {
+        var what = $"The hypervisor had lost its record of checkpoint '{record.Name}'";
+        try
+        {
+            var parent = record.Parent is { } name && _checkpoints.Contains(name) ? name : null;
+            await _hypervisor.RedefineCheckpointAsync(_machine.Uuid, record with { Parent = parent }, cancellationToken);
+            _checkpoints.Add(record.Name);
+            tell($"{what}; its bitmaps are whole ({string.Join(", ", record.Disks.Select(disk => disk.Name))}), so it was told again.");
+        }
+        catch (CheckpointUnusableException e)
+        {
+            tell($"{what}, and does not take it back: {e.Message}");
+            _machine = _machine.WithBitmaps(record.Disks.Select(disk => disk.Name).ToHashSet(StringComparer.Ordinal), e.Health);
+        }
+        catch (EngineException e) when (e.Kind != FailureKind.Busy)
+        {
+            tell($"{what}, and does not take it back: {e.Message}");
+        }
+    }
+
+    // Removes our checkpoints whose runs never committed, from wherever they came (a run that died on another host, say). The
+    // tombstone comes first: a run that could still commit must not lose its checkpoint.
+    private async Task DropDeadAsync(Action<string> tell, CancellationToken cancellationToken)
+    {
+        foreach (var (name, run) in Ours().ToList())
+        {
+            if (_newest.Values.Any(newest => newest.Disk.Checkpoint == name))
+                continue;
+            if (await _repository.FenceAsync(_machine.Uuid, run, cancellationToken) != RunFate.Revoked)
+                continue;
+            await _hypervisor.DeleteCheckpointAsync(_machine.Uuid, name, cancellationToken);
+            _checkpoints.Remove(name);
+            tell($"Checkpoint '{name}' of a backup that never finished was removed.");
         }
     }
 
     // By record or by bitmap alone: a machine that was defined anew has lost its records, and the bitmaps would stay for ever.
     private IEnumerable<(string Name, Guid Run)> Ours()
     {
-        foreach (var text in Checkpoints.Union(_machine.Disks.SelectMany(disk => disk.Bitmaps.Keys), StringComparer.Ordinal))
+        foreach (var text in _checkpoints.Union(_machine.Disks.SelectMany(disk => disk.Bitmaps.Keys), StringComparer.Ordinal))
         {
             if (CheckpointName.TryParse(text, out var name) && name.Value.Repository == _repository.Part)
                 yield return (text, name.Value.Run);

@@ -26,6 +26,12 @@ public sealed record Machine
     /// <summary>A job of the hypervisor is active on it (backup, migration, …).</summary>
     public required bool JobActive { get; init; }
 
+    /// <summary>The same machine with a disk that can carry no new bitmap.</summary>
+    public Machine WithUntrackable(string disk, string reason) => this with
+    {
+        Disks = Disks.Select(found => found.Name == disk ? found with { Untrackable = reason } : found).ToList(),
+    };
+
     /// <summary>The same machine with another opinion of all bitmaps on some of its disks.</summary>
     public Machine WithBitmaps(IReadOnlySet<string> disks, BitmapHealth health) => this with
     {
@@ -88,6 +94,9 @@ public enum BitmapHealth
 
     /// <summary>There, but it has not seen every write.</summary>
     Broken,
+
+    /// <summary>There and recording, but something else holds it, and it cannot be read now.</summary>
+    Busy,
 
     /// <summary>There and recording, but a look at the disk showed changes that are missing in it.</summary>
     Incomplete,

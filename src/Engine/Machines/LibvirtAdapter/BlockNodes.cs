@@ -70,9 +70,9 @@ internal static class BlockNodes
     }
 
     private static BitmapHealth Health(JsonElement bitmap) =>
-        Flag(bitmap, "recording") && Flag(bitmap, "persistent") && !Flag(bitmap, "inconsistent")
-            ? BitmapHealth.Recording
-            : BitmapHealth.Broken;
+        !Flag(bitmap, "recording") || !Flag(bitmap, "persistent") || Flag(bitmap, "inconsistent") ? BitmapHealth.Broken
+        : Flag(bitmap, "busy") ? BitmapHealth.Busy
+        : BitmapHealth.Recording;
 
     private static string? Compat(JsonElement image) =>
         image.ValueKind == JsonValueKind.Object

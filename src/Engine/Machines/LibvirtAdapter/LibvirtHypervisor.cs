@@ -223,7 +223,7 @@ internal sealed class LibvirtHypervisor : IHypervisor
             Serial = disk.Serial,
             Size = size,
             Identity = path is null ? null : ImageIdentity.Read(path),
-            Untrackable = DiskProtection.WhyUntracked(disk, node?.Compat),
+            Untrackable = DiskProtection.WhyUntracked(disk.Format, node?.Compat),
             Bitmaps = node?.Bitmaps ?? new Dictionary<string, BitmapHealth>(StringComparer.Ordinal),
         };
     }
