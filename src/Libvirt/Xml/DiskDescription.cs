@@ -91,7 +91,7 @@ public sealed record DiskDescription
     private static IEnumerable<DiskSource> ReadBacking(XElement disk)
     {
         for (var layer = disk.Element("backingStore"); layer?.Element("source") != null; layer = layer.Element("backingStore"))
-            yield return DiskSource.Read(layer);
+            yield return DiskSource.Read(layer) with { Index = XmlText.ToInt32(layer.Text("index")) }; // not on its source, unlike a disk's
     }
 
     private static List<string> Below(XElement? backing)
