@@ -70,6 +70,7 @@ internal sealed class SettingsFile
             Exclude = own.Exclude ?? Defaults.Exclude,
             Quiesce = own.Quiesce ?? Defaults.Quiesce,
             ChunkSize = own.ChunkSize ?? Defaults.ChunkSize,
+            Audit = own.Audit ?? Defaults.Audit,
             BeforeFreeze = own.BeforeFreeze ?? Defaults.BeforeFreeze,
             AfterThaw = own.AfterThaw ?? Defaults.AfterThaw,
             Tags = own.Tags ?? Defaults.Tags,
@@ -87,6 +88,9 @@ internal sealed class MachineSettings
     public string? Quiesce { get; set; }
 
     public string? ChunkSize { get; set; }
+
+    /// <summary>Percentage or size, as on the command line.</summary>
+    public string? Audit { get; set; }
 
     /// <summary>Shell commands on this host before the freeze.</summary>
     public List<string>? BeforeFreeze { get; set; }
