@@ -179,7 +179,7 @@ public sealed class ImageHealingTests(LabFixture fixture)
         await machine.DefineAnewAsync(EngineLab.Token);
         await machine.StartAsync(EngineLab.Token);
         var point = await lab.AssertNextAsync(machine, "full", "incremental");
-        Assert.Contains("lacks changes", point.Disks[0].Reason, StringComparison.Ordinal);
+        Assert.Contains("not what the last backup", point.Disks[0].Reason, StringComparison.Ordinal);
         await machine.StopAsync(EngineLab.Token);
     }
 
