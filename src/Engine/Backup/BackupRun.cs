@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+using Tidemark.Engine.Auditing;
 using Tidemark.Engine.Checkpoints;
 using Tidemark.Engine.Machines;
 using Tidemark.Engine.Points;
@@ -78,7 +79,6 @@ public sealed class BackupRun
     public static async Task<BackupPlan> PlanAsync(
         IHypervisor hypervisor, RepositorySession repository, Machine machine, BackupOptions options, CancellationToken cancellationToken)
     {
-        RefuseUnlessRunning(machine);
         var lineage = await Lineage.ReadAsync(hypervisor, repository, machine, null, _ => { }, cancellationToken);
         return BackupPlanner.Plan(machine, lineage.AfterHealing, lineage.PreviousDisks, KeyDomains.Resolve(options, repository));
     }
@@ -89,7 +89,6 @@ public sealed class BackupRun
             Warn(found);
         _machine = await _context.Hypervisor.FindAsync(machineUuid, cancellationToken)
             ?? throw EngineException.Usage($"The hypervisor knows no machine '{machineUuid}'.", "tidemark machines");
-        RefuseUnlessRunning(_machine);
         if (_machine.JobActive)
             throw EngineException.Busy($"Machine '{_machine.Name}' has a job of the hypervisor running (backup, migration, block copy).");
     }
@@ -203,23 +202,24 @@ public sealed class BackupRun
 
     private async Task<IFrozenPoint> FreezeAsync(JournalEntry entry, GuardianProcess guardian, CancellationToken cancellationToken)
     {
+        var request = new FreezeRequest
+        {
+            Machine = _machine,
+            Disks = _plan.Disks.Select(disk => new FreezeDisk(disk.Disk.Name, disk.Base, disk.Track)).ToList(),
+            Checkpoint = _checkpoint,
+            Folder = entry.Folder,
+            Quiesce = _options.Quiesce,
+            Reached = ReachedAsync,
+            FreezeChanged = state => FreezeChangedAsync(guardian, state),
+        };
+        if (_machine.State == MachineState.Off)
+            return await _context.Hypervisor.FreezeAsync(request, cancellationToken); // no freeze, and nothing to do around it
         try
         {
             if (_options.AfterThaw.Count > 0)
                 await _journal.WriteAsync(entry with { AfterThaw = _options.AfterThaw }, cancellationToken);
             await Hooks.RunAsync("before-freeze", _options.BeforeFreeze, _machine.Name, _machine.Uuid, cancellationToken);
-            return await _context.Hypervisor.FreezeAsync(
-                new FreezeRequest
-                {
-                    Machine = _machine,
-                    Disks = _plan.Disks.Select(disk => new FreezeDisk(disk.Disk.Name, disk.Base, disk.Track)).ToList(),
-                    Checkpoint = _checkpoint,
-                    Folder = entry.Folder,
-                    Quiesce = _options.Quiesce,
-                    Reached = ReachedAsync,
-                    FreezeChanged = state => FreezeChangedAsync(guardian, state),
-                },
-                cancellationToken);
+            return await _context.Hypervisor.FreezeAsync(request, cancellationToken);
         }
         finally
         {
@@ -242,6 +242,7 @@ public sealed class BackupRun
         Storage.BackupRun stored, Lineage lineage, IFrozenPoint frozen, CancellationToken cancellationToken)
     {
         var drafts = new List<DraftDisk>();
+        var backup = new DiskBackup(stored, frozen, _context.Repository, _machine.Uuid, _options.Audit, Warn);
         foreach (var plan in _plan.Disks)
         {
             var disk = frozen.Disk(plan.Disk.Name);
@@ -252,22 +253,14 @@ public sealed class BackupRun
                     + $"bytes, frozen with {disk.Source.Size}; run it again.");
             }
 
-            var writer = stored.OpenDisk(plan.Disk.Name, plan.Disk.Size, plan.ChunkLog2, lineage.OriginOf(plan));
-            var transfer = new DiskTransfer(disk, plan, writer, (done, total) =>
-                _context.Observer(new DiskProgress(_machine.Name, plan.Disk.Name, done, total)));
-            var result = await transfer.RunAsync(cancellationToken);
-            var details = PointDocuments.Details(plan, plan.Track ? _checkpoint : null, transfer.ReadBytes);
-            if (transfer.HurtBytes > 0)
-            {
-                details = details with { Reason = $"{plan.Reason}; {transfer.HurtBytes} bytes read again that the repository had lost" };
-                Warn($"Disk '{plan.Disk.Name}': {result.HealedChunks} chunks that were lost in the repository are stored again.");
-            }
-
-            drafts.Add(new DraftDisk(result, details));
+            drafts.Add(await backup.ReadAsync(
+                plan,
+                lineage.OriginOf(plan),
+                plan.Track ? _checkpoint : null,
+                (done, total) => _context.Observer(new DiskProgress(_machine.Name, plan.Disk.Name, done, total)),
+                cancellationToken));
             if (drafts.Count == 1)
                 await ReachedAsync(RunStep.FirstDiskRead);
-            if (plan.FellBack)
-                Warn($"Disk '{plan.Disk.Name}' was read in full: {plan.Reason}.");
         }
 
         return drafts;
@@ -290,6 +283,7 @@ public sealed class BackupRun
         }
 
         await ReachedAsync(RunStep.Stored);
+        await frozen.ConfirmAsync(cancellationToken);
         var draft = PointDocuments.Draft(_machine, _plan, frozen, definition, disks, files, _options.Tags, _warnings)
             with { Checkpoints = PointDocuments.Records(lineage.Next(_plan, _checkpoint, frozen.Time), _checkpoint) };
         RestorePoint point;
@@ -409,14 +403,5 @@ public sealed class BackupRun
         _warnings.Add(text);
         if (_machine is not null)
             _context.Observer(new Notice(_machine.Name, text));
-    }
-
-    private static void RefuseUnlessRunning(Machine machine)
-    {
-        if (machine.State == MachineState.Off)
-        {
-            throw EngineException.Failed(
-                $"Machine '{machine.Name}' is switched off; this version backs up running machines.", $"virsh start {machine.Name}");
-        }
     }
 }

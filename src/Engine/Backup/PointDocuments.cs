@@ -8,9 +8,12 @@ namespace Tidemark.Engine.Backup;
 /// <summary>Between what the engine knows of a run and what a restore point keeps of it.</summary>
 internal static class PointDocuments
 {
+    private const string Incremental = "incremental";
+    private static readonly string OfflineWord = Word(Consistency.Offline);
+
     public static PointDisk Details(DiskPlan plan, string? checkpoint, long readBytes) => new()
     {
-        Mode = plan.IsIncremental ? "incremental" : "full",
+        Mode = plan.IsIncremental ? Incremental : "full",
         Reason = plan.Reason,
         Base = plan.Previous?.Run.ToString("n"),
         Checkpoint = checkpoint,
@@ -18,8 +21,10 @@ internal static class PointDocuments
         Serial = plan.Disk.Serial,
         Kind = plan.Disk.Kind,
         Format = new Dictionary<string, string>(StringComparer.Ordinal) { ["type"] = plan.Disk.Format },
-        Identity = Document(plan.Disk.Identity),
-        Backing = plan.Disk.Backing.Count == 0 ? null : plan.Disk.Backing.Select(image => Document(image.Identity) ?? []).ToList(),
+        Identity = ImageDocuments.Write(plan.Disk),
+        Backing = plan.Disk.Backing.Count == 0
+            ? null
+            : plan.Disk.Backing.Select(image => ImageDocuments.Write(image.Identity) ?? []).ToList(),
     };
 
     public static PreviousDisk Previous(RestorePoint point, PointDisk disk) => new()
@@ -27,11 +32,17 @@ internal static class PointDocuments
         Run = point.Id.Value,
         Time = point.Time,
         Checkpoint = IsOwn(disk.Checkpoint, point) ? disk.Checkpoint : null,
-        Identity = Identity(disk.Identity),
-        Backing = disk.Backing?.Select(Identity).ToList() ?? [],
+        Identity = ImageDocuments.ReadImage(disk.Identity),
+        Backing = disk.Backing?.Select(ImageDocuments.ReadImage).ToList() ?? [],
+        DataFile = ImageDocuments.ReadDataFile(disk.Identity),
         Size = disk.Size,
         ChunkLog2 = disk.ChunkLog2,
+        WhyUntracked = WhyUntracked(point, disk),
         Domain = point.Domain,
+        WasFull = disk.Mode == "full",
+        Seq = point.Seq,
+        Audit = disk.Audit,
+        Suspects = disk.Suspects,
     };
 
     public static PointCheckpoints Records(IEnumerable<CheckpointRecord> records, string? current) => new(
@@ -40,7 +51,7 @@ internal static class PointDocuments
             record.Name,
             record.Created,
             record.Parent,
-            record.Disks.Select(disk => new PointCheckpointDisk(disk.Name, disk.Size, Document(disk.Identity))).ToList())).ToList());
+            record.Disks.Select(disk => new PointCheckpointDisk(disk.Name, disk.Size, ImageDocuments.Write(disk.Identity))).ToList())).ToList());
 
     /// <summary>
     /// What a point says of the checkpoint made with it, which is the only one it is believed for; nothing when none was. Points of
@@ -58,31 +69,36 @@ internal static class PointDocuments
             Name = name,
             Created = noted?.Created ?? point.Time,
             Parent = noted?.Parent,
-            Disks = tracked.Select(disk => new TrackedDisk(disk.Name, Identity(disk.Identity), disk.Size)).ToList(),
+            Disks = tracked.Select(disk => new TrackedDisk(disk.Name, ImageDocuments.ReadImage(disk.Identity), disk.Size)).ToList(),
         };
     }
 
-    private static Dictionary<string, string>? Document(ImageIdentity? identity) =>
-        identity is null ? null : new Dictionary<string, string>(StringComparer.Ordinal)
-        {
-            ["path"] = identity.Path,
-            ["device"] = identity.Device,
-            ["inode"] = identity.Inode,
-            ["birth"] = identity.Birth,
-        };
+    /// <summary>The run of the point whose checkpoint a disk's changes were read from, if it made none of its own; else null.</summary>
+    public static RunId? BaseRun(RestorePoint point, PointDisk disk) =>
+        !IsOwn(disk.Checkpoint, point) && disk.Mode == Incremental && Guid.TryParseExact(disk.Base, "n", out var run) ? new RunId(run) : null;
 
-    private static ImageIdentity? Identity(IReadOnlyDictionary<string, string>? document) =>
-        document is not null
-        && document.TryGetValue("path", out var path)
-        && document.TryGetValue("device", out var device)
-        && document.TryGetValue("inode", out var inode)
-        && document.TryGetValue("birth", out var birth)
-            ? new ImageIdentity(path, device, inode, birth)
-            : null;
+    /// <summary>Runs of the points that the newest state of some machine's disk names in its stead.</summary>
+    public static IReadOnlySet<RunId> BasesOf(IEnumerable<RestorePoint> points)
+    {
+        var newest = new Dictionary<(MachineId, string), RunId?>();
+        foreach (var point in points.Where(point => point.Copied is null).OrderBy(point => point.Seq))
+        {
+            foreach (var disk in point.Disks)
+                newest[(point.MachineId, disk.Name)] = BaseRun(point, disk);
+        }
+
+        return newest.Values.OfType<RunId>().ToHashSet();
+    }
+
+    private static string? WhyUntracked(RestorePoint point, PointDisk disk) =>
+        IsOwn(disk.Checkpoint, point) ? null
+        : BaseRun(point, disk) is not null ? "the machine was off at the last backup, and the backup before that, which its changes count from, is gone"
+        : point.Consistency == OfflineWord ? "the machine was off at the last backup, so nothing tracks what changed since"
+        : null;
 
     // A checkpoint is named after the run that made it. A point that claims another run's could have been put there to make the next
     // backup inherit from it: it is no base.
-    private static bool IsOwn(string? checkpoint, RestorePoint point) =>
+    public static bool IsOwn(string? checkpoint, RestorePoint point) =>
         checkpoint is not null && CheckpointName.TryParse(checkpoint, out var name) && name.Value.Run == point.Id.Value;
 
     public static RestorePointDraft Draft(
@@ -99,7 +115,7 @@ internal static class PointDocuments
             Uuid = machine.Uuid,
             Host = machine.Host,
             Time = frozen.Time,
-            Consistency = frozen.Consistency == Consistency.Filesystem ? "filesystem" : "crash",
+            Consistency = Word(frozen.Consistency),
             Tags = tags.Select(tag => $"{tag.Key}={tag.Value}").ToList(),
             DomainXml = definition.Xml,
             Disks = disks,
@@ -107,4 +123,6 @@ internal static class PointDocuments
             NotProtected = plan.NotProtected.Select(disk => new NotProtected(disk.Name, disk.Reason)).ToList(),
             Warnings = [.. warnings],
         };
+
+    private static string Word(Consistency consistency) => consistency.ToString().ToLowerInvariant();
 }

@@ -65,8 +65,9 @@ public sealed record HealingPlan(IReadOnlyList<CheckpointRecord> Redefine, IRead
                 && before.Checkpoint == checkpoint
                 && before.Size == disk.Size
                 && before.Identity is { } image
-                && disk.Identity is { } now
-                && now.IsSameImageAs(image)
+                && disk.Identity is not null
+                && ImageChain.WhyOther(image, before.Backing, disk) is null
+                && ImageChain.WhyIncomplete(image, before.Backing, disk, checkpoint) is null
                 && disk.Bitmaps.GetValueOrDefault(checkpoint, BitmapHealth.Broken) == BitmapHealth.Recording)
             .Select(disk => new TrackedDisk(disk.Name, disk.Identity, disk.Size)).ToList();
 }
