@@ -165,7 +165,7 @@ public sealed partial class RepositorySession : IAsyncDisposable
         NotProtected = point.NotProtected.Select(disk => new NotProtectedInfo(disk.Name, disk.Reason)).ToList(),
         Warnings = point.Warnings,
         CopiedFrom = point.Copied?.Repository,
-        Domain = point.Domain,
+        Domain = point.Domain.Length > 0 ? point.Domain : null,
     };
 
     private static DiskInfo Describe(PointDisk disk) => new()
