@@ -54,6 +54,7 @@ public sealed class BackupPlannerTests
             previous => previous with { Checkpoint = "tidemark-gone" }
         },
         { "could not start tracking", disk => disk, previous => previous with { Checkpoint = null } },
+        { "of key domain 'shop', this one of no key domain", disk => disk, previous => previous with { Domain = "shop" } },
         { "raw images", disk => disk with { Untrackable = "raw images cannot carry a bitmap" }, previous => previous },
     };
 

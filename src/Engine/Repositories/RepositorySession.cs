@@ -166,7 +166,7 @@ public sealed partial class RepositorySession : IAsyncDisposable
         NotProtected = point.NotProtected.Select(disk => new NotProtectedInfo(disk.Name, disk.Reason)).ToList(),
         Warnings = [.. point.Warnings, .. PointMarks.Sentences(point.Disks)],
         CopiedFrom = point.Copied?.Repository,
-        Domain = point.Domain,
+        Domain = point.Domain.Length > 0 ? point.Domain : null,
     };
 
     private static DiskInfo Describe(RestorePoint point, PointDisk disk)
