@@ -77,7 +77,7 @@ public sealed record DiskInfo
     /// <summary>Bytes read besides, although the bitmap called them unchanged.</summary>
     public long AuditedBytes { get; init; }
 
-    /// <summary>Since then every byte was compared with the disk at least once, and was what it should be; null: not all of it yet.</summary>
+    /// <summary>Since then every byte was compared with the disk at least once and was right; null: not all of it yet.</summary>
     public DateTimeOffset? CoveredSince { get; init; }
 
     /// <summary>Id of the restore point made then.</summary>

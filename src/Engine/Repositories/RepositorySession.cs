@@ -96,7 +96,8 @@ public sealed partial class RepositorySession : IAsyncDisposable
         {
             var listing = await Repository.ListPointsAsync(null, cancellationToken);
             return new PointList(
-                PointMarks.Mark(listing.Points).Reverse().Select(Describe).ToList(), listing.Damaged.Select(damage => damage.Message).ToList());
+                PointMarks.Mark(listing.Points).Reverse().Select(Describe).ToList(),
+                listing.Damaged.Select(damage => damage.Message).ToList());
         }
         catch (Exception e) when (e is not OperationCanceledException)
         {
