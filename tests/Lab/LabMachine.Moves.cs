@@ -52,6 +52,16 @@ public sealed partial class LabMachine
         Domain = await Host.Connection.DefineDomainAsync(xml, cancellationToken: cancellationToken);
     }
 
+    /// <summary>Makes another image the topmost one of a disk of the stopped machine; what lies below is read from the image.</summary>
+    public async Task PutImageAsync(string target, string path, CancellationToken cancellationToken = default)
+    {
+        var document = XDocument.Parse(await Domain.GetXmlAsync(DomainXmlFlags.Inactive, cancellationToken));
+        var disk = document.Descendants("disk").Single(candidate => (string?)candidate.Element("target")?.Attribute("dev") == target);
+        disk.Element("source")!.SetAttributeValue("file", path);
+        disk.Element("backingStore")?.Remove();
+        Domain = await Host.Connection.DefineDomainAsync(document.ToString(), cancellationToken: cancellationToken);
+    }
+
     /// <summary>The same stopped machine, on the same images, as another host has it: nothing but its definition is known there.</summary>
     public async Task<LabMachine> DefineOnAsync(LabHost other, CancellationToken cancellationToken = default)
     {

@@ -31,7 +31,8 @@ internal sealed partial class Storm
         Say(recordOnly ? "the record only" : "whole");
         var flags = recordOnly ? CheckpointDeleteFlags.MetadataOnly : CheckpointDeleteFlags.None;
         await MayBeRefusedAsync(() => _machine.Domain.DeleteCheckpointAsync(ours[_random.Next(ours.Count)], flags, Token));
-        Excuse("delete our checkpoint", _machine.Disks);
+        if (!recordOnly)
+            Excuse("delete our checkpoint", _machine.Disks);
     }
 
     private async Task ForeignCheckpointAsync()

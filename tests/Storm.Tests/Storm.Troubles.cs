@@ -37,7 +37,6 @@ internal sealed partial class Storm
         await _machine.StopAsync(Token);
         await _machine.DefineAnewAsync(Token);
         await _machine.StartAsync(Token);
-        Excuse("define anew", _machine.Disks);
     }
 
     private async Task MigrateAsync()
@@ -47,7 +46,6 @@ internal sealed partial class Storm
         Say($"to {target.Name}{(forget ? "" : ", its definition stays")}");
         await MayBeRefusedAsync(() => _machine.MigrateAsync(target.Lab, forget, cancellationToken: Token));
         _at = target;
-        Excuse("migrate", _machine.Disks);
     }
 
     private async Task KillUsAsync()

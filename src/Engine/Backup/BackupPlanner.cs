@@ -102,7 +102,11 @@ public static class BackupPlanner
         if (health == BitmapHealth.Busy)
             return $"the bitmap of checkpoint '{checkpoint}' is held by another operation of QEMU";
         if (health != BitmapHealth.Recording)
-            return $"the bitmap of checkpoint '{checkpoint}' is inconsistent: QEMU did not close the image properly";
+        {
+            return $"the bitmap of checkpoint '{checkpoint}' is inconsistent: QEMU did not close the image properly (killed, or by a reversion "
+                + "to a snapshot, which QEMU refuses while bitmaps exist: run 'tidemark checkpoint release' before that)";
+        }
+
         if (checkpoints?.Contains(checkpoint) == false)
             return $"the hypervisor has no record of checkpoint '{checkpoint}' any more";
         if (previous.ChunkLog2 != chunkLog2)

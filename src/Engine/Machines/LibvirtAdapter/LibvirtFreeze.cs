@@ -91,6 +91,12 @@ internal static partial class LibvirtFreeze
         {
             throw new CheckpointUnusableException(DiskNamedIn(e.LibvirtMessage, chosen.Keys), e.LibvirtMessage);
         }
+        catch (LibvirtException e) when (IsBlockJob(e.LibvirtMessage))
+        {
+            // Refused before anything was begun: jobs without a mirror, a pull for instance, are told by no earlier question.
+            throw EngineException.Busy(
+                $"Machine '{request.Machine.Name}' has a block job running (a copy, pull or commit of images): {e.LibvirtMessage}.");
+        }
         catch (LibvirtException e) when (request.Checkpoint is not null)
         {
             // libvirt can fail after the transaction and keep the checkpoint it made.
@@ -98,6 +104,10 @@ internal static partial class LibvirtFreeze
             throw await JudgeAsync(domain, e);
         }
     }
+
+    private static bool IsBlockJob(string message) =>
+        message.Contains("has a blockjob assigned", StringComparison.Ordinal)
+        || message.Contains("in active block job", StringComparison.Ordinal);
 
     // What QEMU says of bitmaps comes as an internal error with its words in it.
     private static async Task<Exception> JudgeAsync(Domain domain, LibvirtException failure)
