@@ -14,6 +14,9 @@ public static class Failures
     {
         EngineException known => known,
         AggregateException { InnerExceptions: [var only] } => Translate(only),
+        RepositoryDamagedException { DamagedObject: var key } when key.StartsWith("points/", StringComparison.Ordinal) =>
+            new EngineException(
+                FailureKind.Damaged, failure.Message, $"tidemark forget --damaged {key["points/".Length..]} gives it up", failure),
         RepositoryDamagedException => new EngineException(
             FailureKind.Damaged, failure.Message, "tidemark verify --level data", failure),
         RepositoryNotFoundException => EngineException.Failed(failure.Message, "tidemark init", failure),

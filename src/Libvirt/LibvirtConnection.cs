@@ -121,6 +121,17 @@ public sealed class LibvirtConnection : IAsyncDisposable
             },
             cancellationToken);
 
+    /// <summary>Version of the QEMU that the host's machines get by default; 0.0.0 when libvirt knows of none.</summary>
+    public Task<Version> GetHypervisorVersionAsync(CancellationToken cancellationToken = default) =>
+        CallAsync(
+            "read the host's QEMU version",
+            (handle, what) =>
+            {
+                LibvirtErrors.Require(ConnectNative.GetHypervisorVersion(handle, out var version), what);
+                return ToVersion(version);
+            },
+            cancellationToken);
+
     /// <summary>All domains, active and inactive, by name.</summary>
     public Task<IReadOnlyList<Domain>> ListDomainsAsync(CancellationToken cancellationToken = default) =>
         CallAsync<IReadOnlyList<Domain>>(

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+using System.Text.Json;
+
 namespace Tidemark.Storage;
 
 public sealed partial class Repository
@@ -8,10 +10,18 @@ public sealed partial class Repository
     /// it would have to wait for runs under way. Runs beside writers, readers and other collectors.
     /// </summary>
     /// <exception cref="CollectionRefusedException">Too much would go, or the store does not create atomically.</exception>
+    /// <exception cref="StoreUnsuitableException">The repository is one for a single writer.</exception>
     /// <exception cref="RepositoryDamagedException">Something is not as it was left; nothing was deleted.</exception>
     public Task<CollectResult> CollectAsync(
         CollectOptions options, IProgress<CollectProgress>? progress, CancellationToken cancellationToken)
     {
+        if (_singleWriter is not null)
+            throw new StoreUnsuitableException(
+                $"Repository '{_context.Store.Description}' was made for a single writer, as its store has no atomic create: nothing is "
+                + "collected there, since deleting safely needs that.")
+            {
+                Hint = "tidemark copy --to a repository in another store",
+            };
         if (_collectFeature is not null)
             throw new FormatTooNewException(
                 $"The repository needs feature '{_collectFeature}' for collecting, which this program does not know.");
@@ -25,6 +35,50 @@ public sealed partial class Repository
     {
         var key = disk is null ? ObjectNames.Retire(machine, run) : ObjectNames.RetireDisk(machine, run, disk);
         await _context.Store.PutIfAbsentAsync(key, ReadOnlyMemory<byte>.Empty, cancellationToken);
+    }
+
+    /// <summary>
+    /// Deletes a point that can't be read, so that collections go on: what it held is given up once the undo window is over. One that
+    /// can be read is not touched, nor one that only a later program could have made.
+    /// </summary>
+    /// <exception cref="PointGoneException">There is no such point.</exception>
+    /// <exception cref="FormatTooNewException">A later program made it.</exception>
+    /// <exception cref="InvalidOperationException">It can be read.</exception>
+    public async Task RetireDamagedAsync(MachineId machine, RunId run, CancellationToken cancellationToken)
+    {
+        var key = ObjectNames.Point(machine, run);
+        try
+        {
+            if (await ReadPointAsync(key, cancellationToken) is null)
+                throw new PointGoneException($"There is no object '{key}', or it is the tombstone of a run.");
+        }
+        catch (RepositoryDamagedException)
+        {
+            if (await IsOfLaterProgramAsync(key, cancellationToken))
+                throw new FormatTooNewException($"Object '{key}' was made by a later program, which may be able to read it.");
+            await RetireAsync(machine, run, null, cancellationToken);
+            return;
+        }
+
+        throw new InvalidOperationException($"Restore point '{run.ShortId}' of machine '{machine}' is not damaged.");
+    }
+
+    // The two places where a point says its version: in front of the seal, and inside.
+    private async Task<bool> IsOfLaterProgramAsync(string key, CancellationToken cancellationToken)
+    {
+        var content = await _context.Store.Uncached.TryReadAllAsync(key, StorageLimits.MaxSealedObject, cancellationToken) ?? [];
+        if (SealedObject.IsOfLaterVersion(content))
+            return true;
+        try
+        {
+            using var json = JsonDocument.Parse(_context.Open(key, content));
+            return json.RootElement.ValueKind == JsonValueKind.Object && json.RootElement.TryGetProperty("v", out var version)
+                && version.ValueKind == JsonValueKind.Number && version.GetDouble() > RestorePoint.CurrentVersion;
+        }
+        catch (Exception damage) when (damage is RepositoryDamagedException or JsonException)
+        {
+            return false;
+        }
     }
 
     /// <summary>Brings a deleted point back, as a new one of the same content.</summary>

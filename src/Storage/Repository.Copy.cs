@@ -70,7 +70,7 @@ public sealed partial class Repository
             var result = await CopyAsync(
                 disk.Name, disk.Tree, step.Before?.Disks.FirstOrDefault(other => other.Name == disk.Name)?.Tree,
                 step.Origin?.Disks.FirstOrDefault(other => other.Name == disk.Name)?.Tree);
-            disks.Add(new DraftDisk(result, disk with { Base = null, Checkpoint = null, Identity = null })); // I22
+            disks.Add(new DraftDisk(result, disk with { Base = null, Checkpoint = null, Identity = null, Backing = null })); // I22
         }
 
         var files = new List<FileResult>();

@@ -44,9 +44,11 @@ public sealed partial class Repository
     private readonly ConcurrentDictionary<string, PointLabel> _labels = new(StringComparer.Ordinal);
 
     /// <summary>Changes the label of a point; of changes at the same time each is applied to the result of the other.</summary>
+    /// <exception cref="StoreUnsuitableException">The store is for another writer only.</exception>
     public async Task<PointLabel> LabelAsync(
         MachineId machine, RunId run, Func<PointLabel, PointLabel> change, CancellationToken cancellationToken)
     {
+        RefuseSecondWriter();
         var suffix = $"{machine}/{run}";
         for (var attempt = 0; attempt < LabelTries; attempt++)
         {
@@ -62,6 +64,14 @@ public sealed partial class Repository
 
         throw new StoreException(
             $"The label of restore point '{run.ShortId}' was changed {LabelTries} times meanwhile.", isTransient: true);
+    }
+
+    /// <summary>What is said about a point now, whether it can be read or not.</summary>
+    /// <exception cref="RepositoryDamagedException">The label can't be read.</exception>
+    public async Task<PointLabel> LabelOfAsync(MachineId machine, RunId run, CancellationToken cancellationToken)
+    {
+        var number = (await NewestLabelsAsync(machine + "/", cancellationToken)).GetValueOrDefault($"{machine}/{run}");
+        return number == 0 ? PointLabel.None : await ReadLabelAsync(machine, run, number, cancellationToken);
     }
 
     /// <summary>The greatest number of a label by "vmid/rid".</summary>

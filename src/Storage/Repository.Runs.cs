@@ -25,10 +25,7 @@ public sealed partial class Repository
         if (_writeFeature is not null)
             throw new FormatTooNewException(
                 $"The repository needs feature '{_writeFeature}' for writing, which this program does not know.");
-        if (_singleWriter is { } only && only != Writer.ToString())
-            throw new StoreUnsuitableException(
-                $"Repository '{_context.Store.Description}' was made for a single writer, '{only}', as its store has no atomic create; "
-                + $"this host is writer '{Writer}'.");
+        RefuseSecondWriter();
         var id = options.Id ?? _context.NewRun();
         if (domain.Length > 0)
             await KeyDomain.RegisterAsync(_context.Store, domain, cancellationToken);
@@ -137,6 +134,15 @@ public sealed partial class Repository
         if (!await _context.Store.PutIfAbsentAsync(key, content, cancellationToken))
             throw new InvalidOperationException($"Run '{id}' was begun before.");
         return key;
+    }
+
+    // Without atomic create nobody could tell whose object it is that two hosts put under one name.
+    private void RefuseSecondWriter()
+    {
+        if (_singleWriter is { } only && only != Writer.ToString())
+            throw new StoreUnsuitableException(
+                $"Repository '{_context.Store.Description}' was made for a single writer, '{only}', as its store has no atomic create; "
+                + $"this host is writer '{Writer}'.");
     }
 
     private void RefuseDomain(string domain, BackupRunOptions options)

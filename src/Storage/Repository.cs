@@ -100,7 +100,7 @@ public sealed partial class Repository : IDisposable
         };
         if (!await store.PutIfAbsentAsync(ObjectNames.Config, ConfigFile.Write(config, keys), cancellationToken))
             throw new RepositoryExistsException($"Another repository was created in '{store.Description}' at the same time.");
-        return new Repository(ContextOf(store, keys, id, open));
+        return Of(config, ContextOf(store, keys, id, open));
     }
 
     /// <summary>Opens a repository.</summary>
@@ -127,12 +127,7 @@ public sealed partial class Repository : IDisposable
             ? RepositoryKeys.Of(await FindSecretAsync(store, id, credentials, cancellationToken), id)
             : new RepositoryKeys(ParseMaster(config.PublicMaster), id, encrypted: false);
         ConfigFile.CheckMac(content, keys);
-        return new Repository(ContextOf(store, keys, id, open))
-        {
-            _writeFeature = config.Features.Write.FirstOrDefault(name => name != ConfigFile.SingleWriter),
-            _singleWriter = config.SingleWriter,
-            _collectFeature = config.Features.Collect.Count > 0 ? config.Features.Collect[0] : null,
-        };
+        return Of(config, ContextOf(store, keys, id, open));
     }
 
     /// <summary>Whether the repository in a store was made for a single writer, so that the store must be opened as for one; null when
@@ -259,6 +254,13 @@ public sealed partial class Repository : IDisposable
             throw new RepositoryDamagedException(ObjectNames.Config, "a public master of 64 hex digits", $"'{hex}'");
         return Convert.FromHexString(hex);
     }
+
+    private static Repository Of(ConfigDocument config, RepositoryContext context) => new(context)
+    {
+        _writeFeature = config.Features.Write.FirstOrDefault(name => name != ConfigFile.SingleWriter),
+        _singleWriter = config.SingleWriter,
+        _collectFeature = config.Features.Collect.FirstOrDefault(name => name != ConfigFile.SingleWriter),
+    };
 
     private static RepositoryContext ContextOf(IObjectStore store, RepositoryKeys keys, Guid id, OpenOptions open) =>
         new(store, keys, WriterOf(open, id), id, open.Host, open.Clock)

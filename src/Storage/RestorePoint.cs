@@ -9,7 +9,9 @@ namespace Tidemark.Storage;
 /// </summary>
 public sealed record RestorePoint
 {
-    public int V { get; init; } = 1;
+    internal const int CurrentVersion = 1;
+
+    public int V { get; init; } = CurrentVersion;
 
     /// <summary>The run that made it: its identity.</summary>
     [JsonInclude]
@@ -56,6 +58,9 @@ public sealed record RestorePoint
     public IReadOnlyList<NotProtected> NotProtected { get; init; } = [];
 
     public IReadOnlyList<string> Warnings { get; init; } = [];
+
+    /// <summary>What is to be told to a hypervisor that forgot this repository's checkpoints; null where nobody noted it.</summary>
+    public PointCheckpoints? Checkpoints { get; init; }
 
     public IReadOnlyList<SegmentReference> Index { get; init; } = [];
 
@@ -144,6 +149,9 @@ public sealed record PointDisk
     [JsonIgnore]
     public string Domain { get; init; } = "";
 
+    /// <summary>The same of the images below, the nearest first; empty where it cannot be told, null when there are none.</summary>
+    public IReadOnlyList<IReadOnlyDictionary<string, string>>? Backing { get; init; }
+
     /// <summary>The disk's tree, for reading and inheriting.</summary>
     [JsonIgnore]
     public TreeRef Tree => TreeRef.Of(Size, ChunkLog2, Depth, Root, Hint);
@@ -172,6 +180,17 @@ public sealed record PointFile
     [JsonIgnore]
     public TreeRef Tree => TreeRef.Of(Size, ChunkLog2, Depth, Root, Hint);
 }
+
+/// <summary>The checkpoints that this repository had on the machine once the point was made.</summary>
+/// <param name="Current">The one made with the point; null when no disk could be tracked.</param>
+/// <param name="Records">Parents before their children.</param>
+public sealed record PointCheckpoints(string? Current, IReadOnlyList<PointCheckpoint> Records);
+
+/// <summary>A checkpoint, in whole seconds, and the disks that got a bitmap of its name.</summary>
+public sealed record PointCheckpoint(string Name, DateTimeOffset Created, string? Parent, IReadOnlyList<PointCheckpointDisk> Disks);
+
+/// <summary>A tracked disk: its target, and the image and size (bytes) it had then, where they were noted.</summary>
+public sealed record PointCheckpointDisk(string Name, long? Size, IReadOnlyDictionary<string, string>? Identity);
 
 /// <summary>The repository (its id, 32 hex) and run of the point that a copied one was made from.</summary>
 public sealed record CopiedFrom(string Repository, string Run);

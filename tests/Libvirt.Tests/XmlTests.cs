@@ -91,7 +91,7 @@ public sealed class XmlTests
                 Source = new DiskSource(DiskSourceKind.File, "/img/a & b.qcow2", null, 3),
                 Format = "qcow2",
                 Serial = "S-1",
-                HasBackingImage = true,
+                Backing = domain.Disks[0].Backing,
                 IsEncrypted = true,
                 HasMirror = true,
                 StartupPolicy = "optional",
@@ -99,6 +99,7 @@ public sealed class XmlTests
                 Alias = "virtio-disk0",
             },
             disks[0]);
+        Assert.Equal([new DiskSource(DiskSourceKind.File, "/img/base.qcow2", null, null)], disks[0].Backing);
         Assert.Equal(
             [
                 ("sda", DiskDevice.Lun, new DiskSource(DiskSourceKind.Block, "/dev/sdz", null, null)),

@@ -7,11 +7,13 @@ public sealed class CollectorCrashTests
     /// <summary>The collector's store freezes at the N-th change, before it or right after it took effect, for every N; another
     /// collector goes on from there.</summary>
     [Theory]
-    [InlineData(false)]
-    [InlineData(true)]
-    public async Task CrashAtEveryChange_LosesNothingAndTheNextOneFinishes(bool afterEffect)
+    [InlineData(false, 1)]
+    [InlineData(true, 1)]
+    [InlineData(true, 3)]
+    [InlineData(true, 1000)]
+    public async Task CrashAtEveryChange_LosesNothingAndTheNextOneFinishes(bool afterEffect, int deleteBatch)
     {
-        var clean = await ScenarioAsync();
+        var clean = await ScenarioAsync(deleteBatch);
         var expected = (await clean.PointsAsync()).Count;
         var n = 1;
         for (var isDone = false; !isDone; n++)
@@ -30,6 +32,24 @@ public sealed class CollectorCrashTests
         }
 
         Assert.True(n > 20, $"Only {n} changes were tried.");
+    }
+
+    [Fact]
+    public async Task ManyDeletions_AreFewRequests_EachOfOneKind()
+    {
+        var lab = await CollectorLab.CreateAsync(deleteBatch: 1000);
+        for (var number = 0; number < 6; number++)
+            await lab.BackUpAsync("a", 300_000, seed: number);
+        await lab.RetireAllAsync();
+        lab.Store.Now += TimeSpan.FromHours(25);
+        var result = await lab.CollectAsync();
+        Assert.Equal(12, result.Packs.Count);
+        var batches = lab.Store.Batches.ToList();
+        Assert.All(batches, batch => Assert.Single(batch.Select(key => key[..key.IndexOf('/', StringComparison.Ordinal)]).Distinct()));
+        Assert.Equal(12, Assert.Single(batches, batch => batch[0].StartsWith("packs/", StringComparison.Ordinal)).Count);
+        var order = batches.Select(batch => batch[0][..batch[0].IndexOf('/', StringComparison.Ordinal)]).ToList();
+        Assert.True(order.IndexOf("index") < order.IndexOf("packs") && order.IndexOf("packs") < order.IndexOf("points"), $"I15: {order}");
+        Assert.Empty(await lab.PointsAsync());
     }
 
     [Theory]
@@ -61,9 +81,9 @@ public sealed class CollectorCrashTests
     }
 
     // Points of two machines that share much, some deleted, one sparse pack, a dead run's leavings.
-    private static async Task<CollectorLab> ScenarioAsync()
+    private static async Task<CollectorLab> ScenarioAsync(int deleteBatch = 1)
     {
-        var lab = await CollectorLab.CreateAsync();
+        var lab = await CollectorLab.CreateAsync(deleteBatch);
         var first = await lab.BackUpAsync("a", 1_200_000, seed: 1);
         var content = lab.ContentOf(first).ToArray();
         new Random(2).NextBytes(content.AsSpan(0, 900_000));

@@ -15,9 +15,10 @@ internal sealed class CollectorLab
     public long PackBytes => Store.Objects.Where(entry => entry.Key.StartsWith("packs/", StringComparison.Ordinal))
         .Sum(entry => (long)entry.Value.Length);
 
-    public static async Task<CollectorLab> CreateAsync()
+    /// <param name="deleteBatch">How many objects the store deletes with one request.</param>
+    public static async Task<CollectorLab> CreateAsync(int deleteBatch = 1)
     {
-        var store = new MemoryStore { Now = new DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero) };
+        var store = new MemoryStore { DeleteBatch = deleteBatch, Now = new DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero) };
         return new CollectorLab(store, await Fixture.InitAsync(store, encrypted: false));
     }
 

@@ -7,28 +7,28 @@ namespace Tidemark.Storage.Tests;
 /// <summary>The conformance suite over a store that loses one request or answer in five, behind the layer that tries again.</summary>
 public sealed class RetryStoreTests : StoreContract
 {
-    private readonly MemoryStore _store = new();
+    private readonly MemoryStore _store = new() { DeleteBatch = 20 };
 
     protected override IObjectStore Open() => Layers.Retrying(new FaultStore(_store, new Random(Seed.Choose(5)), 0.2));
 }
 
 public sealed class MeterStoreTests : StoreContract
 {
-    private readonly MemoryStore _store = new();
+    private readonly MemoryStore _store = new() { DeleteBatch = 1000 };
 
     protected override IObjectStore Open() => new MeterStore(_store, new RequestCounts());
 }
 
 public sealed class ThrottleStoreTests : StoreContract
 {
-    private readonly MemoryStore _store = new();
+    private readonly MemoryStore _store = new() { DeleteBatch = 1000 };
 
     protected override IObjectStore Open() => new ThrottleStore(_store, new RateLimit(1L << 30, TimeProvider.System));
 }
 
 public sealed class CacheStoreTests : StoreContract, IDisposable
 {
-    private readonly MemoryStore _store = new();
+    private readonly MemoryStore _store = new() { DeleteBatch = 1000 };
     private readonly string _folder = Directory.CreateTempSubdirectory("tidemark-cache-").FullName;
 
     public void Dispose() => Directory.Delete(_folder, recursive: true);
@@ -61,6 +61,31 @@ public sealed class LayerTests : IDisposable
             var won = await Task.WhenAll(writers);
             Assert.True(won.Count(isWinner => isWinner) == 1 && won[store.Objects[key][0]], $"Seed {seed}, round {round}.");
         }
+    }
+
+    /// <summary>A batch that stopped in the middle is not done: it is tried again as a whole, or the caller is told.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task BatchThatStoppedInTheMiddle_IsTriedAgainOrFails(bool isTransient)
+    {
+        var store = new MemoryStore { DeleteBatch = 10 };
+        string[] keys = [.. Enumerable.Range(0, 10).Select(number => $"runs/b/{number}")];
+        foreach (var key in keys)
+            store.Objects[key] = [];
+        var failures = 0;
+        store.BeforeWrite = (_, key) =>
+        {
+            if (key == keys[4] && Interlocked.Increment(ref failures) == 1)
+                throw new StoreException("The connection broke.", isTransient);
+        };
+        var deleting = Layers.Retrying(store).DeleteAsync(keys, Token).AsTask();
+        if (isTransient)
+            await deleting;
+        else
+            await Assert.ThrowsAsync<StoreException>(() => deleting);
+        Assert.Equal(isTransient ? [] : keys[..5], store.Objects.Keys.Order(StringComparer.Ordinal));
+        Assert.Equal(isTransient ? 2 : 1, store.Batches.Count);
     }
 
     [Fact]

@@ -36,6 +36,11 @@ internal sealed class MemoryStore : IObjectStore
 
     public string Description => "memory";
 
+    public int DeleteBatch { get; init; } = 1;
+
+    /// <summary>Batches that were to be deleted.</summary>
+    public ConcurrentQueue<IReadOnlyList<string>> Batches { get; } = new();
+
     public ValueTask<bool> PutIfAbsentAsync(string key, ReadOnlyMemory<byte> content, CancellationToken cancellationToken)
     {
         ObjectKey.Check(key);
@@ -90,10 +95,19 @@ internal sealed class MemoryStore : IObjectStore
         return ValueTask.CompletedTask;
     }
 
+    /// <summary>Backwards: nobody may count on the order. A failure leaves the rest.</summary>
+    public async ValueTask DeleteAsync(IReadOnlyList<string> keys, CancellationToken cancellationToken)
+    {
+        Assert.InRange(keys.Count, 1, DeleteBatch);
+        Batches.Enqueue(keys);
+        foreach (var key in keys.Reverse())
+            await DeleteAsync(key, cancellationToken);
+    }
+
     /// <summary>The same objects with their times, in a store of its own.</summary>
     public MemoryStore Copy()
     {
-        var copy = new MemoryStore(_objects) { Now = Now };
+        var copy = new MemoryStore(_objects) { Now = Now, DeleteBatch = DeleteBatch };
         foreach (var (key, time) in _times)
             copy._times[key] = time;
         return copy;

@@ -142,6 +142,23 @@ public abstract class StoreContract
     }
 
     [Fact]
+    public async Task BatchOfKeys_IsDeletedAndNothingElse()
+    {
+        await using var store = Open();
+        Assert.InRange(store.DeleteBatch, 1, 1000);
+        string[] keys = [.. Enumerable.Range(0, Math.Min(ManyKeys, store.DeleteBatch + 3)).Select(number => $"runs/b/{number:d5}")];
+        var options = new ParallelOptions { MaxDegreeOfParallelism = 16, CancellationToken = Token };
+        await Parallel.ForEachAsync(keys, options, async (key, token) => await store.PutIfAbsentAsync(key, new byte[1], token));
+        var batch = keys[..Math.Min(keys.Length - 1, store.DeleteBatch)];
+        await store.DeleteAsync(batch, Token);
+        var left = (await ListAsync(store, "")).Select(info => info.Key).Order(StringComparer.Ordinal);
+        Assert.Equal(keys[batch.Length..], left);
+        await store.DeleteAsync(batch, Token); // absence is success
+        await store.DeleteAsync([.. keys[1..batch.Length], keys[^1]], Token);
+        Assert.Equal(keys.Length - batch.Length - 1, (await ListAsync(store, "")).Count);
+    }
+
+    [Fact]
     public async Task OddKeys_ComeBackAsTheyWere()
     {
         await using var store = Open();

@@ -17,7 +17,6 @@ internal sealed partial class Storm
         var name = NewName("s");
         Say($"{name} of {string.Join(' ', disks)}");
         await MayBeRefusedAsync(() => _machine.SnapshotAsync(name, disks, Token));
-        Excuse("snapshot", disks);
     }
 
     private Task SnapshotInsideAsync() => MayBeRefusedAsync(() => _machine.SnapshotInsideAsync(NewName("i"), cancellationToken: Token));
@@ -29,7 +28,6 @@ internal sealed partial class Storm
         Say($"{disk} {layers.Count} layers, from 0 into {target}");
         await MayBeRefusedAsync(() => _machine.CommitAsync(disk, layers[target], Token));
         Forget(layers.Take(target));
-        Excuse("commit", disk);
     }
 
     private async Task CommitMiddleAsync()

@@ -47,6 +47,15 @@ public sealed class FaultStore(IObjectStore inner, Random random, double rate) :
             return true;
         });
 
+    public int DeleteBatch => inner.DeleteBatch;
+
+    public async ValueTask DeleteAsync(IReadOnlyList<string> keys, CancellationToken cancellationToken) =>
+        await TryAsync("delete", keys[0], async () =>
+        {
+            await inner.DeleteAsync(keys, cancellationToken);
+            return true;
+        });
+
     public ValueTask ProbeAsync(CancellationToken cancellationToken) => inner.ProbeAsync(cancellationToken);
 
     public ValueTask DisposeAsync() => ValueTask.CompletedTask;

@@ -44,7 +44,7 @@ internal static class BackupCommand
                 Hypervisor = hypervisor,
                 Repository = repository,
                 Folders = GlobalOptions.Folders(settings),
-                GuardianCommand = [.. OwnCommand(), "guardian"],
+                GuardianCommand = [.. OwnCommand.Words, "guardian"],
                 Observer = progress.Receive,
             };
             var parallel = new ParallelOptions
@@ -171,15 +171,5 @@ internal static class BackupCommand
         }
 
         return text.ToString().TrimEnd();
-    }
-
-    // How to start this very program again.
-    private static IReadOnlyList<string> OwnCommand()
-    {
-        var self = Environment.ProcessPath
-            ?? throw EngineException.Failed("The path of this program cannot be found, so no guardian can be started.");
-        return Path.GetFileNameWithoutExtension(self) == "dotnet"
-            ? [self, "exec", Path.Combine(AppContext.BaseDirectory, "tidemark.dll")]
-            : [self];
     }
 }

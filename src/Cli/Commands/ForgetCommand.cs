@@ -20,9 +20,14 @@ internal static class ForgetCommand
 
     private static readonly Option<bool> Undo = new("--undo") { Description = "Bring a deleted restore point back, as a new one" };
 
+    private static readonly Option<bool> Damaged = new("--damaged")
+    {
+        Description = "Restore points that can't be read, named MACHINE/RUN as verify and gc show them: what they held is given up",
+    };
+
     public static Command Create()
     {
-        var command = new Command("forget", "Delete restore points; gc gives back their space a day later") { Points, Disk, Undo };
+        var command = new Command("forget", "Delete restore points; gc gives back their space a day later") { Points, Disk, Undo, Damaged };
         command.SetAction(RunAsync);
         return command;
     }
@@ -33,6 +38,14 @@ internal static class ForgetCommand
         var care = new RepositoryCare(repository, TimeProvider.System);
         var names = result.GetValue(Points)!;
         var disks = result.GetValue(Disk) ?? [];
+        if (result.GetValue(Damaged))
+        {
+            if (result.GetValue(Undo) || disks.Length > 0)
+                throw EngineException.Usage("A damaged restore point is deleted as a whole, and can't be brought back.");
+            result.Output().Result(await care.ForgetDamagedAsync(names, cancellationToken), CliJson.Default.ForgetResult, DescribeDamaged);
+            return ExitCode.Done;
+        }
+
         if (result.GetValue(Undo))
         {
             if (names.Length != 1 || disks.Length > 0)
@@ -47,6 +60,9 @@ internal static class ForgetCommand
         result.Output().Result(await care.ForgetAsync(points, disks, cancellationToken), CliJson.Default.ForgetResult, Describe);
         return ExitCode.Done;
     }
+
+    private static string DescribeDamaged(ForgetResult done) =>
+        $"Deleted {string.Join(", ", done.Forgotten)}, which could not be read. A day from now `tidemark gc` goes on without.";
 
     private static string Describe(ForgetResult done)
     {

@@ -88,7 +88,7 @@ internal static class GlobalOptions
 
     /// <exception cref="EngineException">No repository is named.</exception>
     public static string RepositoryUrl(this ParseResult result, SettingsFile settings) =>
-        First(result.GetValue(Repository), Environment.GetEnvironmentVariable("TIDEMARK_REPO"), settings.Repository)
+        NamedRepository(result, settings)
         ?? throw EngineException.Usage("No repository is named.", "give --repo FOLDER or --repo s3://BUCKET, or set TIDEMARK_REPO");
 
     public static RepositoryAccess Access(this ParseResult result, SettingsFile settings)
@@ -131,9 +131,11 @@ internal static class GlobalOptions
 
     public static Task<IHypervisor> ConnectHypervisorAsync(
         this ParseResult result, SettingsFile settings, CancellationToken cancellationToken) =>
-        Hypervisors.ConnectAsync(
-            First(result.GetValue(Connect), Environment.GetEnvironmentVariable("TIDEMARK_CONNECT"), settings.Connect),
-            cancellationToken);
+        Hypervisors.ConnectAsync(result.ConnectUri(settings), cancellationToken);
+
+    /// <summary>The hypervisor that was named; null for libvirt's default.</summary>
+    public static string? ConnectUri(this ParseResult result, SettingsFile settings) =>
+        First(result.GetValue(Connect), Environment.GetEnvironmentVariable("TIDEMARK_CONNECT"), settings.Connect);
 
     public static HostFolders Folders(SettingsFile settings) => HostFolders.Default(settings.Scratch);
 
@@ -145,6 +147,12 @@ internal static class GlobalOptions
             ? bytes
             : throw EngineException.Usage($"Limit '{text}' is not a number of bytes a second, such as 20M.");
     }
+
+    /// <summary>The user, the environment or the settings name a repository.</summary>
+    public static bool NamesRepository(this ParseResult result, SettingsFile settings) => NamedRepository(result, settings) is not null;
+
+    private static string? NamedRepository(ParseResult result, SettingsFile settings) =>
+        First(result.GetValue(Repository), Environment.GetEnvironmentVariable("TIDEMARK_REPO"), settings.Repository);
 
     private static string? First(params string?[] values) => values.FirstOrDefault(value => !string.IsNullOrEmpty(value));
 

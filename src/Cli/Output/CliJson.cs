@@ -54,6 +54,12 @@ internal sealed record KeyRemovedDocument(string Removed);
 /// <summary><c>key export --json</c>: the sheet, or the file it was written to.</summary>
 internal sealed record KeyExportDocument(string? Sheet, string? File);
 
+/// <summary><c>doctor --json</c>.</summary>
+internal sealed record DoctorDocument(IReadOnlyList<FindingDocument> Findings, int Problems, int Warnings);
+
+/// <summary>A finding; severity is <c>ok</c>, <c>note</c>, <c>warning</c> or <c>problem</c>.</summary>
+internal sealed record FindingDocument(string Severity, string Subject, string What, string? Mend);
+
 [JsonSourceGenerationOptions(
     PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, WriteIndented = true, UseStringEnumConverter = true)]
 [JsonSerializable(typeof(InitDocument))]
@@ -74,6 +80,7 @@ internal sealed record KeyExportDocument(string? Sheet, string? File);
 [JsonSerializable(typeof(KeyAddedDocument))]
 [JsonSerializable(typeof(KeyRemovedDocument))]
 [JsonSerializable(typeof(KeyExportDocument))]
+[JsonSerializable(typeof(DoctorDocument))]
 internal sealed partial class CliJson : JsonSerializerContext;
 
 /// <summary>A line of <c>--progress json</c>. Bytes; rate per second; eta in seconds, null while unknown.</summary>

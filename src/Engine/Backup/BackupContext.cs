@@ -14,6 +14,9 @@ public sealed record BackupContext
 
     public required HostFolders Folders { get; init; }
 
+    /// <summary>A folder with checkpoint records that hosts share; null for none.</summary>
+    public string? CheckpointFolder { get; init; }
+
     /// <summary>Program and arguments that start a guardian; the journal entry's file is added.</summary>
     public required IReadOnlyList<string> GuardianCommand { get; init; }
 

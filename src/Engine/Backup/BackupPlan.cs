@@ -54,6 +54,9 @@ public sealed record PreviousDisk
 
     public required ImageIdentity? Identity { get; init; }
 
+    /// <summary>The images below the topmost one, the nearest first; null where one could not be told.</summary>
+    public IReadOnlyList<ImageIdentity?> Backing { get; init; } = [];
+
     public required long Size { get; init; }
 
     public required int ChunkLog2 { get; init; }

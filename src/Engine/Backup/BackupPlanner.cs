@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Globalization;
+using Tidemark.Engine.Checkpoints;
 using Tidemark.Engine.Machines;
 using Tidemark.Storage;
 
@@ -84,8 +85,10 @@ public static class BackupPlanner
             return $"the disk's size changed from {previous.Size} to {disk.Size} bytes since the last backup";
         if (previous.Identity is null || disk.Identity is null)
             return "which image this disk is on cannot be told, so its bitmap cannot be trusted";
-        if (!disk.Identity.IsSameImageAs(previous.Identity))
-            return $"another image is under this disk than at the last backup ({Difference(previous.Identity, disk.Identity)})";
+        if (ImageChain.WhyOther(previous.Identity, previous.Backing, disk) is { } other)
+            return other;
+        if (ImageChain.WhyIncomplete(previous.Identity, previous.Backing, disk, checkpoint) is { } incomplete)
+            return incomplete;
         if (!disk.Bitmaps.TryGetValue(checkpoint, out var health))
             return $"the bitmap of checkpoint '{checkpoint}' is missing on this disk";
         if (health == BitmapHealth.Incomplete)
@@ -94,6 +97,8 @@ public static class BackupPlanner
                 + "it was shrunk and grown again, or written to while nobody watched";
         }
 
+        if (health == BitmapHealth.Busy)
+            return $"the bitmap of checkpoint '{checkpoint}' is held by another operation of QEMU";
         if (health != BitmapHealth.Recording)
             return $"the bitmap of checkpoint '{checkpoint}' is inconsistent: QEMU did not close the image properly";
         if (checkpoints?.Contains(checkpoint) == false)
@@ -102,11 +107,6 @@ public static class BackupPlanner
             return $"the chunk size changed from {1L << previous.ChunkLog2} to {1L << chunkLog2} bytes";
         return null;
     }
-
-    private static string Difference(ImageIdentity before, ImageIdentity now) =>
-        before.Path != now.Path ? $"'{before.Path}' before, '{now.Path}' now"
-        : before.Birth != now.Birth ? $"'{now.Path}' was created anew"
-        : $"'{now.Path}' is another file";
 
     private static void RefuseUnlessProtectable(Machine machine, string name)
     {

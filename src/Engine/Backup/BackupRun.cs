@@ -78,8 +78,8 @@ public sealed class BackupRun
     public static async Task<BackupPlan> PlanAsync(
         IHypervisor hypervisor, RepositorySession repository, Machine machine, BackupOptions options, CancellationToken cancellationToken)
     {
-        var lineage = await Lineage.ReadAsync(hypervisor, repository, machine, cancellationToken);
-        return BackupPlanner.Plan(machine, lineage.Checkpoints, lineage.PreviousDisks, KeyDomains.Resolve(options, repository));
+        var lineage = await Lineage.ReadAsync(hypervisor, repository, machine, null, _ => { }, cancellationToken);
+        return BackupPlanner.Plan(machine, lineage.AfterHealing, lineage.PreviousDisks, KeyDomains.Resolve(options, repository));
     }
 
     private async Task PrepareAsync(string machineUuid, CancellationToken cancellationToken)
@@ -111,8 +111,9 @@ public sealed class BackupRun
 
     private async Task<PointInfo> PlanAndRunAsync(CancellationToken cancellationToken)
     {
-        var lineage = await Lineage.ReadAsync(_context.Hypervisor, _context.Repository, _machine, cancellationToken);
-        await lineage.DropDeadAsync(cancellationToken);
+        var homes = new RecordHomes(_context.Folders, _context.CheckpointFolder, _machine.Uuid);
+        var lineage = await Lineage.ReadAsync(_context.Hypervisor, _context.Repository, _machine, homes, Warn, cancellationToken);
+        _machine = await lineage.HealAsync(text => _context.Observer(new Notice(_machine.Name, text)), cancellationToken);
         await ReachedAsync(RunStep.Recovered);
         while (true)
         {
@@ -126,8 +127,12 @@ public sealed class BackupRun
             {
                 // libvirt, or the disk itself, knows better than we did: that disk (or, if it is not named, every disk) is read in full.
                 var disks = e.Disk.Length > 0 ? [e.Disk] : _plan.Disks.Where(disk => disk.IsIncremental).Select(disk => disk.Disk.Name);
-                var health = e.IsIncomplete ? BitmapHealth.Incomplete : BitmapHealth.Broken;
-                _machine = _machine.WithBitmaps(disks.ToHashSet(StringComparer.Ordinal), health);
+                _machine = _machine.WithBitmaps(disks.ToHashSet(StringComparer.Ordinal), e.Health);
+            }
+            catch (TrackingRefusedException e) when (_plan.Disks.Any(disk => disk.Track && disk.Disk.Name == e.Disk))
+            {
+                Warn($"Changes of disk '{e.Disk}' cannot be tracked: {e.Reason}.");
+                _machine = _machine.WithUntrackable(e.Disk, $"its image takes no new bitmap ({e.Reason})");
             }
         }
     }
@@ -186,7 +191,7 @@ public sealed class BackupRun
             await ReachedAsync(RunStep.AllDisksRead);
             await frozen.EndAsync(valid.Token);
             await ReachedAsync(RunStep.Ended);
-            return await CommitAsync(stored, frozen, disks, cancellationToken);
+            return await CommitAsync(stored, lineage, frozen, disks, cancellationToken);
         }
         catch (Exception e) when (frozen.Voided.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
         {
@@ -268,7 +273,11 @@ public sealed class BackupRun
     }
 
     private async Task<RestorePoint> CommitAsync(
-        Storage.BackupRun stored, IFrozenPoint frozen, IReadOnlyList<DraftDisk> disks, CancellationToken cancellationToken)
+        Storage.BackupRun stored,
+        Lineage lineage,
+        IFrozenPoint frozen,
+        IReadOnlyList<DraftDisk> disks,
+        CancellationToken cancellationToken)
     {
         var definition = await _context.Hypervisor.DefinitionAsync(_machine, cancellationToken);
         _warnings.AddRange(definition.Warnings);
@@ -281,7 +290,8 @@ public sealed class BackupRun
 
         await ReachedAsync(RunStep.Stored);
         await frozen.ConfirmAsync(cancellationToken);
-        var draft = PointDocuments.Draft(_machine, _plan, frozen, definition, disks, files, _options.Tags, _warnings);
+        var draft = PointDocuments.Draft(_machine, _plan, frozen, definition, disks, files, _options.Tags, _warnings)
+            with { Checkpoints = PointDocuments.Records(lineage.Next(_plan, _checkpoint, frozen.Time), _checkpoint) };
         RestorePoint point;
         try
         {
@@ -308,7 +318,7 @@ public sealed class BackupRun
     {
         try
         {
-            await lineage.ReleaseAsync(point);
+            await lineage.ReleaseAsync(point, Warn);
             await ReachedAsync(RunStep.Released);
             await ClearAsync(entry, guardian);
             await ReachedAsync(RunStep.Cleared);

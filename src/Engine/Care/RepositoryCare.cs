@@ -43,6 +43,42 @@ public sealed class RepositoryCare(RepositorySession session, TimeProvider clock
         return new ForgetResult(found.Select(point => point.ShortId).ToList(), disks, null);
     });
 
+    /// <summary>Deletes a point that can't be read, by the name that a check shows it under: MACHINE/RUN.</summary>
+    /// <exception cref="EngineException">It is no such name, is protected, can be read, or was made by a later program.</exception>
+    public Task<ForgetResult> ForgetDamagedAsync(IReadOnlyList<string> names, CancellationToken cancellationToken) =>
+        GuardedAsync(async () =>
+        {
+            var points = names.Select(ParseDamaged).ToList();
+            foreach (var (machine, run) in points)
+            {
+                if ((await Repository.LabelOfAsync(machine, run, cancellationToken)).IsProtectedAt(clock.GetUtcNow()))
+                    throw EngineException.Failed($"Restore point '{run.ShortId}' is protected.", $"tidemark protect {run.ShortId} --off");
+            }
+
+            foreach (var (machine, run) in points)
+            {
+                try
+                {
+                    await Repository.RetireDamagedAsync(machine, run, cancellationToken);
+                }
+                catch (InvalidOperationException e)
+                {
+                    throw EngineException.Usage(e.Message, $"tidemark forget {run.ShortId}");
+                }
+            }
+
+            return new ForgetResult(points.Select(point => point.Run.ShortId).ToList(), [], null);
+        });
+
+    private static (MachineId Machine, RunId Run) ParseDamaged(string name)
+    {
+        const string Folder = "points/";
+        var parts = (name.StartsWith(Folder, StringComparison.Ordinal) ? name[Folder.Length..] : name).Split('/');
+        return parts.Length == 2 && MachineId.IsValid(parts[0]) && RunId.TryParse(parts[1], out var run)
+            ? (new MachineId(parts[0]), run)
+            : throw EngineException.Usage($"'{name}' is not of the form MACHINE/RUN, as 'tidemark verify' shows a damaged point.");
+    }
+
     /// <summary>Points that were deleted and may still be brought back, oldest first within a machine.</summary>
     public Task<IReadOnlyList<PointInfo>> DeletedAsync(CancellationToken cancellationToken) => GuardedAsync(
         async () => (IReadOnlyList<PointInfo>)(await Repository.ListDeletedAsync(null, cancellationToken)).Points.Reverse()

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+using System.Text.Json.Serialization;
 using Tidemark.Engine.Machines;
 
 namespace Tidemark.Engine.Checkpoints;
@@ -21,6 +22,7 @@ public sealed record CheckpointRecord
     public required IReadOnlyList<TrackedDisk> Disks { get; init; }
 
     /// <summary>The repository whose lineage it belongs to, as 8 hex digits; null for a foreign one.</summary>
+    [JsonIgnore]
     public string? Repository => CheckpointName.TryParse(Name, out var name) ? name.Value.Repository : null;
 }
 

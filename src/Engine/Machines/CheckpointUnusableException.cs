@@ -9,4 +9,10 @@ public sealed class CheckpointUnusableException(string disk, string message) : E
 
     /// <summary>The bitmap is there and whole, but changes are missing in it.</summary>
     public bool IsIncomplete { get; init; }
+
+    /// <summary>The bitmap is there, and something else holds it.</summary>
+    public bool IsBusy { get; init; }
+
+    /// <summary>What the planner is to think of the bitmap.</summary>
+    public BitmapHealth Health => IsIncomplete ? BitmapHealth.Incomplete : IsBusy ? BitmapHealth.Busy : BitmapHealth.Broken;
 }

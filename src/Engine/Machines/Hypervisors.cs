@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+using Tidemark.Engine.Doctor;
 using Tidemark.Engine.Machines.LibvirtAdapter;
 
 namespace Tidemark.Engine.Machines;
@@ -22,6 +23,21 @@ public static class Hypervisors
         if (connect is not null && connect.StartsWith("qmp:", StringComparison.Ordinal))
             throw EngineException.Usage($"'{connect}' names a QEMU without libvirt, which this version does not back up.");
         return await LibvirtHypervisor.OpenAsync(connect, cancellationToken);
+    }
+
+    /// <summary>Opens the hypervisor to be looked at; as <see cref="ConnectAsync"/>.</summary>
+    public static async Task<IExaminer> ExamineAsync(string? connect, CancellationToken cancellationToken)
+    {
+        var hypervisor = await ConnectAsync(connect, cancellationToken);
+        try
+        {
+            return await LibvirtExaminer.OpenAsync(connect, hypervisor, cancellationToken);
+        }
+        catch
+        {
+            await hypervisor.DisposeAsync();
+            throw;
+        }
     }
 
     // The host part of a URI that leads elsewhere; null for one that stays here.

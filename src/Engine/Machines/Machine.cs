@@ -26,6 +26,12 @@ public sealed record Machine
     /// <summary>A job of the hypervisor is active on it (backup, migration, …).</summary>
     public required bool JobActive { get; init; }
 
+    /// <summary>The same machine with a disk that can carry no new bitmap.</summary>
+    public Machine WithUntrackable(string disk, string reason) => this with
+    {
+        Disks = Disks.Select(found => found.Name == disk ? found with { Untrackable = reason } : found).ToList(),
+    };
+
     /// <summary>The same machine with another opinion of all bitmaps on some of its disks.</summary>
     public Machine WithBitmaps(IReadOnlySet<string> disks, BitmapHealth health) => this with
     {
@@ -63,23 +69,34 @@ public sealed record MachineDisk
     /// <summary>Virtual size in bytes.</summary>
     public required long Size { get; init; }
 
-    /// <summary>Which image this is; null where it cannot be told.</summary>
+    /// <summary>Which image is topmost; null where it cannot be told.</summary>
     public required ImageIdentity? Identity { get; init; }
+
+    /// <summary>The images below it, the nearest first.</summary>
+    public IReadOnlyList<BackingImage> Backing { get; init; } = [];
 
     /// <summary>Why no bitmap can be kept on this disk; null when one can.</summary>
     public required string? Untrackable { get; init; }
 
-    /// <summary>The bitmaps of the running machine, by name.</summary>
+    /// <summary>The bitmaps of the topmost image as the running machine has them, by name.</summary>
     public required IReadOnlyDictionary<string, BitmapHealth> Bitmaps { get; init; }
 }
 
+/// <summary>An image below the topmost one of a disk; nothing writes to it any more.</summary>
+/// <param name="Identity">Which image it is; null where it cannot be told.</param>
+/// <param name="Bitmaps">Its bitmaps, by name: they hold what was written while it was topmost.</param>
+public sealed record BackingImage(ImageIdentity? Identity, IReadOnlyDictionary<string, BitmapHealth> Bitmaps);
+
 public enum BitmapHealth
 {
-    /// <summary>Persistent, recording and consistent on the disk's top image.</summary>
+    /// <summary>Persistent, recording and consistent on its image.</summary>
     Recording,
 
     /// <summary>There, but it has not seen every write.</summary>
     Broken,
+
+    /// <summary>There and recording, but something else holds it, and it cannot be read now.</summary>
+    Busy,
 
     /// <summary>There and recording, but a look at the disk showed changes that are missing in it.</summary>
     Incomplete,

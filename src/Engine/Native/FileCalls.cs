@@ -21,6 +21,7 @@ internal static partial class FileCalls
     private const uint StatxType = 1;
     private const uint StatxOwner = 0x18;
     private const int CloseOnExec = 0x80000;
+    private const int WriteAndEnter = 3;
 
     /// <summary>Opens a block device for writing; refused while it is mounted or used by the device mapper.</summary>
     /// <exception cref="IOException">It cannot be opened.</exception>
@@ -95,6 +96,9 @@ internal static partial class FileCalls
             : null;
     }
 
+    /// <summary>This user may make and remove files in a folder; false also where the file system is read-only.</summary>
+    public static bool IsWritable(string folder) => Access(folder, WriteAndEnter) == 0;
+
     /// <summary>Makes the names in a folder durable.</summary>
     /// <exception cref="IOException">It cannot be done.</exception>
     public static void SyncFolder(string path)
@@ -134,4 +138,7 @@ internal static partial class FileCalls
 
     [LibraryImport("libc", EntryPoint = "chown", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
     private static partial int Chown(string path, uint user, uint group);
+
+    [LibraryImport("libc", EntryPoint = "access", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
+    private static partial int Access(string path, int mode);
 }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+using System.ComponentModel;
 using System.Diagnostics;
 using Tidemark.Engine.Machines;
 
@@ -39,6 +40,34 @@ internal sealed class GuardianProcess : IAsyncDisposable
         start.Environment["TIDEMARK_SCRATCH"] = folders.Scratch;
         var process = Process.Start(start) ?? throw EngineException.Failed($"The guardian '{command[0]}' could not be started.");
         return new GuardianProcess(process);
+    }
+
+    /// <summary>Starts one that gets nothing to guard, so that it ends when it has reached the hypervisor. Null when that worked.</summary>
+    public static async Task<string?> WhyNotAsync(
+        IReadOnlyList<string> command, string? connect, HostFolders folders, CancellationToken cancellationToken)
+    {
+        try
+        {
+            using var process = Start(command, connect, folders)._process;
+            process.StandardInput.Close();
+            using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+            limit.CancelAfter(StartLimit);
+            var said = process.StandardError.ReadToEndAsync(limit.Token);
+            try
+            {
+                await process.WaitForExitAsync(limit.Token);
+                return process.ExitCode == 0 ? null : (await said).Trim();
+            }
+            catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+            {
+                process.Kill();
+                return $"it was not ready within {StartLimit.TotalSeconds} s.";
+            }
+        }
+        catch (Win32Exception e)
+        {
+            return e.Message;
+        }
     }
 
     /// <summary>Tells it what to guard, and waits until it does.</summary>

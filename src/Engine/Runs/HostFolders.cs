@@ -2,12 +2,15 @@
 namespace Tidemark.Engine.Runs;
 
 /// <summary>
-/// Where this host keeps what a run needs while it lives: journal entries and locks in the state folder, and one folder a run
+/// Where this host keeps what a run needs while it lives: journal entries, locks and checkpoint records in the state folder, and one folder a run
 /// (socket, scratch files) in the scratch folder, which the hypervisor's user must be able to reach.
 /// </summary>
 public sealed record HostFolders(string State, string Scratch)
 {
     public string Journal => Path.Combine(State, "runs");
+
+    /// <summary>One file a machine with its checkpoint records.</summary>
+    public string Checkpoints => Path.Combine(State, "checkpoints");
 
     public string Locks => Path.Combine(State, "locks");
 

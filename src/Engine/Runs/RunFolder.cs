@@ -15,6 +15,12 @@ internal static class RunFolder
     // Room for "/nbd.sock" within the 107 bytes of a unix socket's path.
     private const int LongestPath = 98;
 
+    /// <summary>The longest path of a scratch folder, bytes.</summary>
+    public const int LongestScratch = LongestPath - 33;
+
+    /// <summary>The sockets of runs would not fit into this scratch folder's path.</summary>
+    public static bool IsTooLong(string scratch) => System.Text.Encoding.UTF8.GetByteCount(scratch) > LongestScratch;
+
     public static string PathOf(HostFolders folders, Guid run) => Path.Combine(folders.Scratch, run.ToString("n"));
 
     public static string Socket(string folder) => Path.Combine(folder, "nbd.sock");
@@ -28,7 +34,7 @@ internal static class RunFolder
         if (System.Text.Encoding.UTF8.GetByteCount(folder) > LongestPath)
         {
             throw EngineException.Failed(
-                $"The scratch folder '{folders.Scratch}' is too long a path for a unix socket: at most {LongestPath - 33} bytes.",
+                $"The scratch folder '{folders.Scratch}' is too long a path for a unix socket: at most {LongestScratch} bytes.",
                 "set TIDEMARK_SCRATCH, or 'scratch' in the settings file, to a shorter one");
         }
 

@@ -30,6 +30,9 @@ internal static unsafe partial class ConnectNative
     [LibraryImport(LibvirtLibrary.Main, EntryPoint = "virConnectGetLibVersion")]
     internal static partial int GetLibraryVersion(ConnectionHandle connection, out nuint version);
 
+    [LibraryImport(LibvirtLibrary.Main, EntryPoint = "virConnectGetVersion")]
+    internal static partial int GetHypervisorVersion(ConnectionHandle connection, out nuint version);
+
     [LibraryImport(LibvirtLibrary.Main, EntryPoint = "virDomainDefineXMLFlags", StringMarshalling = StringMarshalling.Utf8)]
     internal static partial DomainHandle DefineDomain(ConnectionHandle connection, string xml, uint flags);
 

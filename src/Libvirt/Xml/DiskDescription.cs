@@ -29,8 +29,8 @@ public sealed record DiskDescription
 
     public string? Serial { get; init; }
 
-    /// <summary>The image has a backing image that libvirt knows.</summary>
-    public bool HasBackingImage { get; init; }
+    /// <summary>The images below that libvirt knows, the nearest first.</summary>
+    public IReadOnlyList<DiskSource> Backing { get; init; } = [];
 
     /// <summary>
     /// Paths of the images below it as the definition itself names them, from the top; an empty text at the end says that there is no
@@ -59,7 +59,6 @@ public sealed record DiskDescription
     {
         var driver = disk.Element("driver");
         var target = disk.Element("target");
-        var backing = disk.Element("backingStore");
         return new DiskDescription
         {
             Target = target.Text("dev") ?? "",
@@ -78,9 +77,9 @@ public sealed record DiskDescription
             IsShareable = disk.Element("shareable") != null,
             IsTransient = disk.Element("transient") != null,
             Serial = disk.ChildText("serial"),
-            HasBackingImage = backing?.Element("source") != null,
-            DefinedBelow = Below(backing),
+            DefinedBelow = Below(disk.Element("backingStore")),
             IsSlice = disk.Element("source")?.Element("slices") != null,
+            Backing = [.. ReadBacking(disk)],
             IsEncrypted = disk.Element("encryption") != null || disk.Element("source")?.Element("encryption") != null,
             HasMirror = disk.Element("mirror") != null,
             StartupPolicy = disk.Element("source").Text("startupPolicy"),
@@ -99,6 +98,12 @@ public sealed record DiskDescription
         }
 
         return paths;
+    }
+
+    private static IEnumerable<DiskSource> ReadBacking(XElement disk)
+    {
+        for (var layer = disk.Element("backingStore"); layer?.Element("source") != null; layer = layer.Element("backingStore"))
+            yield return DiskSource.Read(layer);
     }
 }
 
@@ -119,6 +124,7 @@ public enum DiskDevice
 /// <param name="Index">Null on machines that do not run.</param>
 public sealed record DiskSource(DiskSourceKind Kind, string? Path, string? Protocol, int? Index)
 {
+    /// <param name="disk">A disk, or a backingStore: both name their type and hold the source.</param>
     internal static DiskSource Read(XElement disk)
     {
         var source = disk.Element("source");

@@ -77,6 +77,18 @@ internal sealed class CollectorView : IDisposable
     /// <summary>Runs that may still commit, and those whose packs may still be named: everything but what has ended.</summary>
     public IReadOnlySet<RunId> LiveRuns() => Runs.Where(run => !Points.HasEnded(run)).Select(run => run.Id).ToHashSet();
 
+    /// <summary>
+    /// Records under bad/ of packs that are neither there nor named by a segment. Of a run that may still commit they stay: its pack may
+    /// have come after the listing.
+    /// </summary>
+    public IEnumerable<string> StrayQuarantine()
+    {
+        var live = LiveRuns();
+        return Quarantine.Where(group => PackName.TryParse(group.Key) is { } pack && !Packs.ContainsKey(pack) && !live.Contains(pack.Run)
+                && Index.Find(pack) is not { IsNamed: true })
+            .SelectMany(group => group).Order(StringComparer.Ordinal);
+    }
+
     /// <summary>Stored bytes of everything marked, each blob once.</summary>
     public long LiveBytes()
     {

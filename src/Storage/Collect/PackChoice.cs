@@ -27,12 +27,13 @@ internal sealed class PackChoice(CollectorIndex index, CollectorRules rules)
         Count();
         var chosen = new List<ChosenPack>();
         var sparse = new List<CollectorPack>();
-        foreach (var pack in index.Packs.Where(pack => pack.IsPresent || !pack.IsNamed))
+        // One that is quarantined may be gone or cut short: dropped all the same once nothing needs it, and its records with it.
+        foreach (var pack in index.Packs.Where(pack => pack.IsPresent || !pack.IsNamed || pack.IsQuarantined))
         {
             if (rules.PackOfLiveRunSpared && live.Contains(pack.Name.Run))
                 continue;
             if (pack.Live == 0 && !pack.IsHintedAt)
-                chosen.Add(new ChosenPack(pack, pack.IsNamed ? Dead : Orphan, pack.Size));
+                chosen.Add(new ChosenPack(pack, pack.IsNamed ? Dead : Orphan, pack.IsPresent ? pack.Size : 0));
             else if (IsSparse(pack) && !pack.IsHintedAt && pack.IsUsable && pack.Size - pack.Live > MinGain)
                 sparse.Add(pack);
         }

@@ -18,6 +18,7 @@ internal sealed class VerdictDraft(
         || view.Points.Points.Any(point => point.IsExpired)
         || view.Points.Leftovers.Count > 0
         || StrayPieces(view, epochs).Any()
+        || view.StrayQuarantine().Any()
         || OldTombstones(view, now - options.TombstoneAge).Any()
         || view.Runs.Count(view.Points.HasEnded) > ManyEndedRuns;
 
@@ -64,6 +65,7 @@ internal sealed class VerdictDraft(
             .. tombstones,
             .. view.Points.Leftovers,
             .. delete.SelectMany(pack => view.Quarantine[pack.Pack]),
+            .. view.StrayQuarantine(),
             .. GoneBefore(),
             .. ended.SelectMany(past => past.Companions.Prepend(past.Key)),
             .. CollectorTombstones(),

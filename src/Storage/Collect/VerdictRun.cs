@@ -33,8 +33,8 @@ internal sealed class VerdictRun(
                 await DeleteAsync(verdict.Removed, cancellationToken);
             if (!rules.IndexBeforeDelete)
                 await PutIndexAsync(records, cancellationToken);
-            foreach (var key in verdict.Keys)
-                await context.Store.DeleteAsync(key, cancellationToken);
+            foreach (var part in InOrder(verdict.Keys, context.Store.DeleteBatch))
+                await context.Store.DeleteAsync(part, cancellationToken);
         }
 
         await records.PutAsync(EpochListing.Done, new DoneDocument(), FormatJson.Default.DoneDocument, cancellationToken);
@@ -66,9 +66,32 @@ internal sealed class VerdictRun(
         return (found, kept);
     }
 
+    // What was not confirmed gone is there, as far as anyone may rely on it: then nothing that follows is done.
     private Task DeleteAsync(IReadOnlyList<string> keys, CancellationToken cancellationToken) =>
         Parallel.ForEachAsync(
-            keys, context.Scheduler.AtOnce(DeletesAtOnce, cancellationToken), (key, token) => context.Store.DeleteAsync(key, token));
+            keys.Chunk(context.Store.DeleteBatch), context.Scheduler.AtOnce(DeletesAtOnce, cancellationToken),
+            (part, token) => context.Store.DeleteAsync(part, token));
+
+    // A batch has no order of its own, so it holds keys of one kind only: those that follow each other below one folder.
+    private static IEnumerable<IReadOnlyList<string>> InOrder(IReadOnlyList<string> keys, int most)
+    {
+        var part = new List<string>();
+        foreach (var key in keys)
+        {
+            if (part.Count == most || (part.Count > 0 && KindOf(part[0]) != KindOf(key)))
+            {
+                yield return part;
+                part = [];
+            }
+
+            part.Add(key);
+        }
+
+        if (part.Count > 0)
+            yield return part;
+
+        static string KindOf(string key) => key[..(key.IndexOf('/', StringComparison.Ordinal) + 1)];
+    }
 
     // The last epoch's records stay for whoever listed before this one; never a done, by which those who come late know that they are.
     // The index goes first: a roster is looked for after it.

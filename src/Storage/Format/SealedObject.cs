@@ -15,6 +15,9 @@ internal static class SealedObject
     private const int Overhead = HeaderSize + Seal.NonceSize + Seal.TagSize;
     private const int Level = 3;
 
+    /// <summary>Whether bytes say that they are a sealed object of a later version of the format.</summary>
+    public static bool IsOfLaterVersion(ReadOnlySpan<byte> content) => content.Length > 4 && content.StartsWith("TDMO"u8) && content[4] > 1;
+
     public static byte[] Close(RepositoryKeys keys, ZstdCodec codec, string path, ReadOnlySpan<byte> plain)
     {
         ArgumentOutOfRangeException.ThrowIfGreaterThan(plain.Length, StorageLimits.MaxSealedObject - Overhead);

@@ -66,6 +66,7 @@ public sealed partial class BackupRun
         Files = [.. draft.Files.Select(Describe)],
         NotProtected = draft.NotProtected,
         Warnings = draft.Warnings,
+        Checkpoints = draft.Checkpoints,
         Index = [.. _segments.Written],
         NewBytes = Interlocked.Read(ref _adoptedLength) + _chunkPacks.TotalLength + _nodePacks.TotalLength + _segments.Length,
     };

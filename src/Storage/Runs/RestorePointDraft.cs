@@ -28,6 +28,9 @@ public sealed record RestorePointDraft
 
     public IReadOnlyList<string> Warnings { get; init; } = [];
 
+    /// <summary>Of a backup; a point made from another one has none, since it begins no lineage (I22).</summary>
+    public PointCheckpoints? Checkpoints { get; init; }
+
     /// <summary>Of a copied point: where from.</summary>
     internal CopiedFrom? Copied { get; init; }
 

@@ -48,6 +48,20 @@ public interface IObjectStore : IAsyncDisposable
     /// <summary>Removes an object; absence is success. For maintenance only: writers have no right to it.</summary>
     ValueTask DeleteAsync(string key, CancellationToken cancellationToken);
 
+    /// <summary>The store's clock now; null where it can't be asked without leaving an object.</summary>
+    ValueTask<DateTimeOffset?> ReadClockAsync(CancellationToken cancellationToken) => ValueTask.FromResult<DateTimeOffset?>(null);
+
+    /// <summary>The most keys that one call of <see cref="DeleteAsync(IReadOnlyList{string}, CancellationToken)"/> takes.</summary>
+    int DeleteBatch => 1;
+
+    /// <summary>Removes objects, at most <see cref="DeleteBatch"/>, in no particular order; absence is success.</summary>
+    /// <exception cref="StoreException">Not all are confirmed gone; any of them may be. Doing it again is safe.</exception>
+    async ValueTask DeleteAsync(IReadOnlyList<string> keys, CancellationToken cancellationToken)
+    {
+        foreach (var key in keys)
+            await DeleteAsync(key, cancellationToken);
+    }
+
     /// <summary>Finds out whether the store keeps the contract above, by trying it.</summary>
     /// <exception cref="StoreUnsuitableException">It does not; the message says in what.</exception>
     ValueTask ProbeAsync(CancellationToken cancellationToken);

@@ -3,7 +3,7 @@ using System.Text.Json;
 
 namespace Tidemark.Engine.Machines.LibvirtAdapter;
 
-/// <summary>A disk's top image as the running QEMU sees it.</summary>
+/// <summary>An image as the running QEMU sees it.</summary>
 /// <param name="Node">QEMU's name of the node.</param>
 /// <param name="File">Path of the image; null for network images.</param>
 /// <param name="Compat">qcow2 version, <c>0.10</c> or <c>1.1</c>; null for other formats.</param>
@@ -17,6 +17,9 @@ internal sealed record BlockNode(string Node, string? File, string? Compat, IRea
 internal static class BlockNodes
 {
     public const string Query = """{"execute":"query-block"}""";
+
+    /// <summary>Asks for every node, also those below the topmost ones.</summary>
+    public const string QueryAll = """{"execute":"query-named-block-nodes","arguments":{"flat":true}}""";
 
     /// <summary>The nodes by the alias of their device, such as <c>virtio-disk0</c>.</summary>
     public static IReadOnlyDictionary<string, BlockNode> Parse(string answer)
@@ -37,6 +40,19 @@ internal static class BlockNodes
         return nodes;
     }
 
+    /// <summary>The answer to <see cref="QueryAll"/>: the nodes by their own name.</summary>
+    public static IReadOnlyDictionary<string, BlockNode> ParseAll(string answer)
+    {
+        using var document = JsonDocument.Parse(answer);
+        return document.RootElement.TryGetProperty("return", out var nodes)
+            ? nodes.EnumerateArray().Select(Read).DistinctBy(node => node.Node, StringComparer.Ordinal)
+                .ToDictionary(node => node.Node, StringComparer.Ordinal)
+            : new Dictionary<string, BlockNode>(StringComparer.Ordinal);
+    }
+
+    /// <summary>libvirt's name for the node of an image's format.</summary>
+    public static string NameOf(int index) => $"libvirt-{index}-format";
+
     private static BlockNode Read(JsonElement inserted)
     {
         var image = inserted.TryGetProperty("image", out var found) ? found : default;
@@ -54,9 +70,9 @@ internal static class BlockNodes
     }
 
     private static BitmapHealth Health(JsonElement bitmap) =>
-        Flag(bitmap, "recording") && Flag(bitmap, "persistent") && !Flag(bitmap, "inconsistent")
-            ? BitmapHealth.Recording
-            : BitmapHealth.Broken;
+        !Flag(bitmap, "recording") || !Flag(bitmap, "persistent") || Flag(bitmap, "inconsistent") ? BitmapHealth.Broken
+        : Flag(bitmap, "busy") ? BitmapHealth.Busy
+        : BitmapHealth.Recording;
 
     private static string? Compat(JsonElement image) =>
         image.ValueKind == JsonValueKind.Object

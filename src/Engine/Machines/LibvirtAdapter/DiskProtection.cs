@@ -24,9 +24,9 @@ internal static class DiskProtection
     };
 
     /// <summary>Why a disk cannot carry a bitmap; null when it can.</summary>
-    /// <param name="disk">The disk.</param>
+    /// <param name="format">Format of its image; null counts as raw.</param>
     /// <param name="compat">qcow2 version as QEMU says it; null when unknown.</param>
-    public static string? WhyUntracked(DiskDescription disk, string? compat) => disk.Format switch
+    public static string? WhyUntracked(string? format, string? compat) => format switch
     {
         "qcow2" when compat == "0.10" =>
             "its qcow2 image is version 2, which cannot carry a bitmap (qemu-img amend -o compat=1.1 mends that while the machine is off)",

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+using System.Text.RegularExpressions;
 using Tidemark.Engine.Runs;
 using Tidemark.Libvirt;
 using Tidemark.Libvirt.Xml;
@@ -6,7 +7,7 @@ using Tidemark.Libvirt.Xml;
 namespace Tidemark.Engine.Machines.LibvirtAdapter;
 
 /// <summary>Begins a frozen point: freeze, one transaction for backup and checkpoint over all disks, thaw.</summary>
-internal static class LibvirtFreeze
+internal static partial class LibvirtFreeze
 {
     public static async Task<IFrozenPoint> BeginAsync(
         LibvirtConnection connection, Domain domain, FreezeRequest request, CancellationToken cancellationToken)
@@ -90,13 +91,36 @@ internal static class LibvirtFreeze
         {
             throw new CheckpointUnusableException(DiskNamedIn(e.LibvirtMessage, chosen.Keys), e.LibvirtMessage);
         }
-        catch (LibvirtException) when (request.Checkpoint is not null)
+        catch (LibvirtException e) when (request.Checkpoint is not null)
         {
             // libvirt can fail after the transaction and keep the checkpoint it made.
             await CheckpointRemoval.RemoveAsync(domain, request.Checkpoint, CancellationToken.None);
-            throw;
+            throw await JudgeAsync(domain, e);
         }
     }
+
+    // What QEMU says of bitmaps comes as an internal error with its words in it.
+    private static async Task<Exception> JudgeAsync(Domain domain, LibvirtException failure)
+    {
+        var text = failure.LibvirtMessage;
+        if (text.Contains("is currently in use by another operation", StringComparison.Ordinal))
+            return new CheckpointUnusableException("", text) { IsBusy = true };
+        if (text.Contains("is readonly and cannot be modified", StringComparison.Ordinal)
+            || text.Contains("is inconsistent and cannot be used", StringComparison.Ordinal))
+            return new CheckpointUnusableException("", text);
+        // "Can't make bitmap 'NAME' persistent in 'NODE': WHY": version 2, no more room for bitmaps, too many of them.
+        var match = NoNewBitmap().Match(text);
+        if (!match.Success)
+            return failure;
+        var nodes = BlockNodes.Parse(await domain.QemuMonitorCommandAsync(BlockNodes.Query));
+        var description = DomainDescription.Parse(await domain.GetXmlAsync());
+        var disk = description.Disks.FirstOrDefault(disk =>
+            nodes.GetValueOrDefault(disk.Alias ?? "")?.Node == match.Groups["node"].Value);
+        return disk is null ? failure : new TrackingRefusedException(disk.Target, match.Groups["why"].Value.TrimEnd('.'));
+    }
+
+    [GeneratedRegex("Can't make bitmap '[^']*' persistent in '(?<node>[^']*)': (?<why>.*)")]
+    private static partial Regex NoNewBitmap();
 
     private static string DiskNamedIn(string message, IEnumerable<string> disks) =>
         disks.FirstOrDefault(disk => message.Contains($"'{disk}'", StringComparison.Ordinal)) ?? "";

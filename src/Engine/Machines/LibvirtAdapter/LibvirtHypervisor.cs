@@ -161,6 +161,9 @@ internal sealed class LibvirtHypervisor : IHypervisor
         var nodes = status.IsActive
             ? BlockNodes.Parse(await domain.QemuMonitorCommandAsync(BlockNodes.Query, cancellationToken: cancellationToken))
             : new Dictionary<string, BlockNode>(StringComparer.Ordinal);
+        var all = status.IsActive && description.Disks.Any(disk => disk.Backing.Count > 0)
+            ? BlockNodes.ParseAll(await domain.QemuMonitorCommandAsync(BlockNodes.QueryAll, cancellationToken: cancellationToken))
+            : new Dictionary<string, BlockNode>(StringComparer.Ordinal);
         var disks = new List<MachineDisk>();
         var left = new List<UnprotectedDisk>();
         foreach (var disk in description.Disks)
@@ -170,7 +173,7 @@ internal sealed class LibvirtHypervisor : IHypervisor
             else if (!status.IsActive)
                 await DescribeOfflineAsync(disk, disks, left, cancellationToken);
             else if (await TryDescribeAsync(domain, disk, nodes.GetValueOrDefault(disk.Alias ?? ""), cancellationToken) is { } found)
-                disks.Add(found);
+                disks.Add(found with { Backing = disk.Backing.Select(source => Describe(source, all)).ToList() });
             else
                 left.Add(new UnprotectedDisk(disk.Target, "its image cannot be opened"));
         }
@@ -203,6 +206,15 @@ internal sealed class LibvirtHypervisor : IHypervisor
         }
     }
 
+    private static BackingImage Describe(DiskSource source, IReadOnlyDictionary<string, BlockNode> nodes)
+    {
+        var node = source.Index is { } index ? nodes.GetValueOrDefault(BlockNodes.NameOf(index)) : null;
+        var path = node?.File ?? (source.Kind is DiskSourceKind.File or DiskSourceKind.Block ? source.Path : null);
+        return new BackingImage(
+            path is null ? null : ImageIdentity.Read(path),
+            node?.Bitmaps ?? new Dictionary<string, BitmapHealth>(StringComparer.Ordinal));
+    }
+
     private static async Task<MachineDisk?> TryDescribeAsync(
         Domain domain, DiskDescription disk, BlockNode? node, CancellationToken cancellationToken)
     {
@@ -231,7 +243,7 @@ internal sealed class LibvirtHypervisor : IHypervisor
             Serial = disk.Serial,
             Size = size,
             Identity = path is null ? null : ImageIdentity.Read(path),
-            Untrackable = DiskProtection.WhyUntracked(disk, node?.Compat),
+            Untrackable = DiskProtection.WhyUntracked(disk.Format, node?.Compat),
             Bitmaps = node?.Bitmaps ?? new Dictionary<string, BitmapHealth>(StringComparer.Ordinal),
         };
     }

@@ -11,7 +11,7 @@ internal static class OfflineDisks
     public static async Task<MachineDisk> DescribeAsync(DiskDescription disk, CancellationToken cancellationToken)
     {
         var path = PathOf(disk);
-        var chain = await ImageChain.ReadAsync(path, disk.Format ?? "raw", cancellationToken);
+        var chain = await OfflineChain.ReadAsync(path, disk.Format ?? "raw", cancellationToken);
         RequireSameBelow(disk, chain);
         return new MachineDisk
         {
@@ -22,7 +22,9 @@ internal static class OfflineDisks
             Serial = disk.Serial,
             Size = chain.Top.VirtualSize,
             Identity = ImageIdentity.Read(path),
-            Untrackable = DiskProtection.WhyUntracked(disk, chain.Top.Compat),
+            Backing = chain.Images.Skip(1)
+                .Select(image => new BackingImage(ImageIdentity.Read(image.File.Path), image.Bitmaps())).ToList(),
+            Untrackable = DiskProtection.WhyUntracked(disk.Format, chain.Top.Compat),
             Bitmaps = chain.Bitmaps(),
         };
     }
@@ -39,7 +41,7 @@ internal static class OfflineDisks
     };
 
     // The definition may say what lies below an image, and then overrules what the image says.
-    private static void RequireSameBelow(DiskDescription disk, ImageChain chain)
+    private static void RequireSameBelow(DiskDescription disk, OfflineChain chain)
     {
         var images = chain.Images.Select(image => image.File.Path).ToList();
         for (var at = 0; at < disk.DefinedBelow.Count; at++)

@@ -44,7 +44,7 @@ internal sealed class OfflineFreeze(IHypervisor hypervisor, LibvirtConnection co
     }
 
     // Twice, with the stamps between: the second time, nothing has changed since them.
-    private async Task<(OfflineEvidence Evidence, List<ImageChain> Chains)> LookAsync(CancellationToken cancellationToken)
+    private async Task<(OfflineEvidence Evidence, List<OfflineChain> Chains)> LookAsync(CancellationToken cancellationToken)
     {
         var first = await ReadChainsAsync(cancellationToken);
         var evidence = await OfflineEvidence.TakeAsync(
@@ -53,7 +53,7 @@ internal sealed class OfflineFreeze(IHypervisor hypervisor, LibvirtConnection co
         for (var at = 0; at < first.Count; at++)
         {
             var disk = DiskOf(request.Disks[at]);
-            if (first[at].Shape != second[at].Shape || second[at].Top.VirtualSize != disk.Size || ImageIdentity.Read(disk.Path!) != disk.Identity)
+            if (first[at].Shape != second[at].Shape || !IsAsPlanned(second[at], disk))
             {
                 throw EngineException.Failed(
                     $"Disk '{disk.Name}' of '{request.Machine.Name}' was changed while its backup began; run it again.");
@@ -63,20 +63,29 @@ internal sealed class OfflineFreeze(IHypervisor hypervisor, LibvirtConnection co
         return (evidence, second);
     }
 
-    private async Task<List<ImageChain>> ReadChainsAsync(CancellationToken cancellationToken)
+    private static bool IsAsPlanned(OfflineChain chain, MachineDisk disk) =>
+        chain.Top.VirtualSize == disk.Size
+        && chain.Images.Select(image => ImageIdentity.Read(image.File.Path))
+            .SequenceEqual([disk.Identity, .. disk.Backing.Select(image => image.Identity)])
+        && chain.Images.Select(image => image.Bitmaps().Keys.Order(StringComparer.Ordinal))
+            .Zip([disk.Bitmaps.Keys, .. disk.Backing.Select(image => image.Bitmaps.Keys)], (now, then) =>
+                now.SequenceEqual(then.Order(StringComparer.Ordinal), StringComparer.Ordinal))
+            .All(same => same);
+
+    private async Task<List<OfflineChain>> ReadChainsAsync(CancellationToken cancellationToken)
     {
-        var chains = new List<ImageChain>();
+        var chains = new List<OfflineChain>();
         foreach (var wanted in request.Disks)
         {
             var disk = DiskOf(wanted);
-            chains.Add(await ImageChain.ReadAsync(disk.Path!, disk.Format, cancellationToken));
+            chains.Add(await OfflineChain.ReadAsync(disk.Path!, disk.Format, cancellationToken));
         }
 
         return chains;
     }
 
     private static async Task OpenAsync(
-        QemuStorageDaemon daemon, string node, FreezeDisk disk, ImageChain chain, CancellationToken cancellationToken)
+        QemuStorageDaemon daemon, string node, FreezeDisk disk, OfflineChain chain, CancellationToken cancellationToken)
     {
         for (var at = chain.Images.Count - 1; at >= 0; at--)
         {
@@ -106,7 +115,7 @@ internal sealed class OfflineFreeze(IHypervisor hypervisor, LibvirtConnection co
         string node,
         string disk,
         string checkpoint,
-        ImageChain chain,
+        OfflineChain chain,
         IReadOnlyList<string> nodes,
         CancellationToken cancellationToken)
     {

@@ -24,6 +24,7 @@ public sealed class RequestCounts
     /// <summary>Pages of listings.</summary>
     public long Lists => Interlocked.Read(ref _lists);
 
+    /// <summary>Requests to delete, of one object or many.</summary>
     public long Deletes => Interlocked.Read(ref _deletes);
 
     /// <summary>Bytes of the objects put.</summary>
@@ -75,6 +76,8 @@ public sealed class MeterStore(IObjectStore inner, RequestCounts counts) : IObje
         return read;
     }
 
+    public ValueTask<DateTimeOffset?> ReadClockAsync(CancellationToken cancellationToken) => inner.ReadClockAsync(cancellationToken);
+
     public ValueTask<ObjectInfo?> HeadAsync(string key, CancellationToken cancellationToken)
     {
         counts.Head();
@@ -101,6 +104,14 @@ public sealed class MeterStore(IObjectStore inner, RequestCounts counts) : IObje
     {
         counts.Delete();
         return inner.DeleteAsync(key, cancellationToken);
+    }
+
+    public int DeleteBatch => inner.DeleteBatch;
+
+    public ValueTask DeleteAsync(IReadOnlyList<string> keys, CancellationToken cancellationToken)
+    {
+        counts.Delete();
+        return inner.DeleteAsync(keys, cancellationToken);
     }
 
     public ValueTask ProbeAsync(CancellationToken cancellationToken) => inner.ProbeAsync(cancellationToken);

@@ -24,6 +24,9 @@ public sealed class RetryStore(IObjectStore inner, RetryPolicy policy) : IObject
     public ValueTask<int> ReadAsync(string key, long offset, Memory<byte> buffer, CancellationToken cancellationToken) =>
         policy.RunAsync(token => inner.ReadAsync(key, offset, buffer, token), cancellationToken);
 
+    public ValueTask<DateTimeOffset?> ReadClockAsync(CancellationToken cancellationToken) =>
+        policy.RunAsync(inner.ReadClockAsync, cancellationToken);
+
     public ValueTask<ObjectInfo?> HeadAsync(string key, CancellationToken cancellationToken) =>
         policy.RunAsync(token => inner.HeadAsync(key, token), cancellationToken);
 
@@ -56,6 +59,17 @@ public sealed class RetryStore(IObjectStore inner, RetryPolicy policy) : IObject
             async token =>
             {
                 await inner.DeleteAsync(key, token);
+                return true;
+            },
+            cancellationToken);
+
+    public int DeleteBatch => inner.DeleteBatch;
+
+    public async ValueTask DeleteAsync(IReadOnlyList<string> keys, CancellationToken cancellationToken) =>
+        await policy.RunAsync(
+            async token =>
+            {
+                await inner.DeleteAsync(keys, token);
                 return true;
             },
             cancellationToken);

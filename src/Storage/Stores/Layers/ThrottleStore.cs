@@ -33,12 +33,19 @@ public sealed class ThrottleStore(IObjectStore inner, RateLimit limit) : IObject
         }
     }
 
+    public ValueTask<DateTimeOffset?> ReadClockAsync(CancellationToken cancellationToken) => inner.ReadClockAsync(cancellationToken);
+
     public ValueTask<ObjectInfo?> HeadAsync(string key, CancellationToken cancellationToken) => inner.HeadAsync(key, cancellationToken);
 
     public IAsyncEnumerable<ObjectInfo> ListAsync(string prefix, CancellationToken cancellationToken) =>
         inner.ListAsync(prefix, cancellationToken);
 
     public ValueTask DeleteAsync(string key, CancellationToken cancellationToken) => inner.DeleteAsync(key, cancellationToken);
+
+    public int DeleteBatch => inner.DeleteBatch;
+
+    public ValueTask DeleteAsync(IReadOnlyList<string> keys, CancellationToken cancellationToken) =>
+        inner.DeleteAsync(keys, cancellationToken);
 
     public ValueTask ProbeAsync(CancellationToken cancellationToken) => inner.ProbeAsync(cancellationToken);
 

@@ -121,24 +121,6 @@ public sealed partial class S3Store : IObjectStore
         }
     }
 
-    public async ValueTask DeleteAsync(string key, CancellationToken cancellationToken)
-    {
-        using var guard = new StallGuard(_options.StallTime, cancellationToken);
-        try
-        {
-            await Client.DeleteObjectAsync(
-                new DeleteObjectRequest { BucketName = _options.Bucket, Key = _prefix + key }, guard.Token);
-        }
-        catch (AmazonS3Exception missing) when (S3Failures.IsMissing(missing))
-        {
-            return;
-        }
-        catch (Exception failure) when (IsStores(failure, guard))
-        {
-            throw Failed(failure, $"delete '{key}'");
-        }
-    }
-
     public ValueTask DisposeAsync()
     {
         _connection.Dispose();

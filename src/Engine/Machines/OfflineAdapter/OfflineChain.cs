@@ -9,22 +9,28 @@ namespace Tidemark.Engine.Machines.OfflineAdapter;
 /// <param name="File">Where it lies.</param>
 /// <param name="DataFile">A qcow2 image's external data file; null when it has none.</param>
 /// <param name="Info">What the image says of itself.</param>
-internal sealed record ChainImage(StorageFile File, StorageFile? DataFile, ImageInfo Info)
+internal sealed record OfflineImage(StorageFile File, StorageFile? DataFile, ImageInfo Info)
 {
     /// <summary>Somebody wrote to the data file after QEMU closed the image, which it does last.</summary>
     public bool IsDataFileNewer =>
         DataFile is { } data && FileStamp.Read(data.Path).Modified > FileStamp.Read(File.Path).Modified;
+
+    /// <summary>Its own bitmaps.</summary>
+    public IReadOnlyDictionary<string, BitmapHealth> Bitmaps() => Info.Bitmaps.ToDictionary(
+        bitmap => bitmap.Name,
+        bitmap => bitmap is { Records: true, InUse: false } ? BitmapHealth.Recording : BitmapHealth.Broken,
+        StringComparer.Ordinal);
 }
 
 /// <summary>An image of a stopped machine, and the images below it, as they say of themselves. Reading takes no lock on any of them.</summary>
-internal sealed class ImageChain
+internal sealed class OfflineChain
 {
     private const int MostImages = 200; // as many as libvirt takes
 
-    private ImageChain(IReadOnlyList<ChainImage> images) => Images = images;
+    private OfflineChain(IReadOnlyList<OfflineImage> images) => Images = images;
 
     /// <summary>The machine's own image first.</summary>
-    public IReadOnlyList<ChainImage> Images { get; }
+    public IReadOnlyList<OfflineImage> Images { get; }
 
     public ImageInfo Top => Images[0].Info;
 
@@ -39,9 +45,9 @@ internal sealed class ImageChain
 
     /// <summary>Reads an image and what lies below it.</summary>
     /// <exception cref="UnreadableImageException">This version cannot read it; the message says why, for people.</exception>
-    public static async Task<ImageChain> ReadAsync(string path, string format, CancellationToken cancellationToken)
+    public static async Task<OfflineChain> ReadAsync(string path, string format, CancellationToken cancellationToken)
     {
-        var images = new List<ChainImage>();
+        var images = new List<OfflineImage>();
         for ((string Path, string Format)? next = (path, format); next is { } here;)
         {
             if (images.Count == MostImages)
@@ -51,36 +57,22 @@ internal sealed class ImageChain
             next = Below(image);
         }
 
-        return new ImageChain(images);
+        return new OfflineChain(images);
     }
 
-    /// <summary>The bitmaps of the machine's own image: one counts only if every image that can have changed since has it, whole.</summary>
-    public IReadOnlyDictionary<string, BitmapHealth> Bitmaps()
-    {
-        var health = new Dictionary<string, BitmapHealth>(StringComparer.Ordinal);
-        foreach (var bitmap in Top.Bitmaps)
-            health[bitmap.Name] = HealthOf(bitmap.Name);
-        return health;
-    }
+    /// <summary>The bitmaps of the machine's own image. Below it each image has its own; the planner knows which of them are needed.</summary>
+    public IReadOnlyDictionary<string, BitmapHealth> Bitmaps() => Images.Any(image => image.IsDataFileNewer)
+        ? Images[0].Bitmaps().ToDictionary(
+            pair => pair.Key, pair => pair.Value == BitmapHealth.Recording ? BitmapHealth.Incomplete : pair.Value, StringComparer.Ordinal)
+        : Images[0].Bitmaps();
 
     /// <summary>The images that carry a bitmap: together they know what changed.</summary>
     public IEnumerable<int> With(string bitmap) =>
-        Enumerable.Range(0, Images.Count).Where(at => Find(Images[at], bitmap) is not null);
-
-    private BitmapHealth HealthOf(string bitmap)
-    {
-        var with = With(bitmap).ToList();
-        // Contiguous from the top: a gap is an image whose changes nobody noted.
-        if (with[^1] != with.Count - 1 || with.Any(at => Find(Images[at], bitmap) is not { Records: true, InUse: false }))
-            return BitmapHealth.Broken;
-        return Images.Any(image => image.IsDataFileNewer) ? BitmapHealth.Incomplete : BitmapHealth.Recording;
-    }
-
-    private static BitmapInfo? Find(ChainImage image, string bitmap) => image.Info.Bitmaps.FirstOrDefault(found => found.Name == bitmap);
+        Enumerable.Range(0, Images.Count).Where(at => Images[at].Info.Bitmaps.Any(found => found.Name == bitmap));
 
     private static string Text(BitmapInfo bitmap) => $"{bitmap.Name} {bitmap.Granularity} {string.Join(' ', bitmap.Flags)}";
 
-    private static async Task<ChainImage> ReadOneAsync(string path, string format, CancellationToken cancellationToken)
+    private static async Task<OfflineImage> ReadOneAsync(string path, string format, CancellationToken cancellationToken)
     {
         if (format is not ("raw" or "qcow2"))
             throw new UnreadableImageException($"images of format {format} are read only while the machine runs");
@@ -91,7 +83,7 @@ internal sealed class ImageChain
             if (info.Encrypted)
                 throw new UnreadableImageException($"image '{path}' is encrypted, and its key is known only while the machine runs");
             var data = info.DataFile is { } name ? Located(Path.Combine(Path.GetDirectoryName(file.Path)!, name)) : null;
-            return new ChainImage(file, data, info);
+            return new OfflineImage(file, data, info);
         }
         catch (ImageToolException e)
         {
@@ -103,7 +95,7 @@ internal sealed class ImageChain
         }
     }
 
-    private static (string Path, string Format)? Below(ChainImage image)
+    private static (string Path, string Format)? Below(OfflineImage image)
     {
         if (image.Info.BackingPath is not { } named)
             return null;

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json;
+using Tidemark.Engine.Native;
+
+namespace Tidemark.Engine.Checkpoints;
+
+/// <summary>
+/// One machine's checkpoint records in one folder, as a file named after the machine's UUID; no name of a machine or checkpoint ever
+/// becomes a path. Replaced atomically (write beside, fsync, rename, fsync of the folder), so that a crash at any byte leaves the
+/// records before or the records after. In a folder that hosts share each host writes beside under a name of its own: the last one
+/// to rename wins, whole.
+/// </summary>
+public sealed class RecordFile(string folder, string machineUuid)
+{
+    private const long MostBytes = 64 << 20;
+
+    public string Path { get; } = System.IO.Path.Combine(folder, $"{Guid.Parse(machineUuid):d}.json");
+
+    /// <summary>What the file says; null when there is none.</summary>
+    /// <exception cref="EngineException">It is there and says nothing that could be used.</exception>
+    public async Task<MachineCheckpoints?> ReadAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            await using var stream = new FileStream(Path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+            if (stream.Length > MostBytes)
+                throw Unusable($"it has {stream.Length} bytes, at most {MostBytes} are expected");
+            var found = await JsonSerializer.DeserializeAsync(stream, CheckpointJson.Default.MachineCheckpoints, cancellationToken)
+                ?? throw Unusable("it is empty");
+            if (found.V > MachineCheckpoints.Version)
+                throw Unusable($"it has version {found.V}, this program reads {MachineCheckpoints.Version}");
+            if (!Guid.TryParse(found.Machine, out var uuid) || uuid != Guid.Parse(machineUuid))
+                throw Unusable($"it is about machine '{found.Machine}'");
+            return found;
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            return null;
+        }
+        catch (Exception e) when (e is JsonException or IOException or UnauthorizedAccessException)
+        {
+            throw Unusable(e.Message.TrimEnd('.'), e);
+        }
+    }
+
+    /// <summary>Replaces what the file says; nothing is written when it says that already.</summary>
+    /// <exception cref="EngineException">It cannot be written; what it said before stands.</exception>
+    public void Write(MachineCheckpoints records)
+    {
+        var content = JsonSerializer.SerializeToUtf8Bytes(records, CheckpointJson.Default.MachineCheckpoints);
+        try
+        {
+            if (File.Exists(Path) && File.ReadAllBytes(Path).AsSpan().SequenceEqual(content))
+                return;
+            Directory.CreateDirectory(folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+            var host = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(Environment.MachineName)).AsSpan(0, 4));
+            // The machine's lock keeps other writers of this host away: what a death leaves of it is replaced by the next one.
+            var beside = $"{Path}.{host}.new";
+            using (var stream = new FileStream(beside, FileMode.Create, FileAccess.Write))
+            {
+                stream.Write(content);
+                stream.Flush(flushToDisk: true);
+            }
+
+            File.Move(beside, Path, overwrite: true);
+            FileCalls.SyncFolder(folder);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw EngineException.Failed($"Checkpoint records '{Path}' cannot be written: {e.Message}", inner: e);
+        }
+    }
+
+    private EngineException Unusable(string why, Exception? inner = null) =>
+        EngineException.Failed($"Checkpoint records '{Path}' cannot be used: {why}.", inner: inner);
+}
