@@ -2,7 +2,6 @@
 using System.CommandLine;
 using System.Text;
 using Tidemark.Cli.Output;
-using Tidemark.Cli.Settings;
 using Tidemark.Engine.Doctor;
 
 namespace Tidemark.Cli.Commands;

@@ -117,7 +117,8 @@ public sealed class DoctorRun
 
         if (_request.Machine is not { } wanted)
             return all;
-        var found = all.FirstOrDefault(machine => machine.Uuid == wanted.ToLowerInvariant()) ?? all.FirstOrDefault(machine => machine.Name == wanted);
+        var found = all.FirstOrDefault(machine => machine.Uuid.Equals(wanted, StringComparison.OrdinalIgnoreCase))
+            ?? all.FirstOrDefault(machine => machine.Name == wanted);
         return found is null ? throw EngineException.Usage($"The hypervisor knows no machine '{wanted}'.", "tidemark machines") : [found];
     }
 

@@ -61,7 +61,7 @@ internal sealed class HostReader(HostFolders folders, string root = "/")
             Path = folders.State,
             Exists = exists,
             IsWritable = FileCalls.IsWritable(Existing(folders.State)),
-            IsOpenToOthers = exists && (isForeign || (File.GetUnixFileMode(folders.State) & Others) != 0),
+            IsOpenToOthers = exists && (isForeign || (File.GetUnixFileMode(folders.State) & Others) != UnixFileMode.None),
         };
     }
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 using Tidemark.Engine.Doctor.Facts;
-using Tidemark.Engine.Machines;
 
 namespace Tidemark.Engine.Doctor.Checks;
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Globalization;
 using Tidemark.Engine.Doctor.Facts;
-using Tidemark.Engine.Machines;
 
 namespace Tidemark.Engine.Doctor.Checks;
 

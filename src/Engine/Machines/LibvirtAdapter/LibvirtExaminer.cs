@@ -4,7 +4,6 @@ using Tidemark.Engine.Doctor;
 using Tidemark.Engine.Doctor.Facts;
 using Tidemark.Libvirt;
 using Tidemark.Libvirt.Xml;
-using Tidemark.Qemu;
 
 namespace Tidemark.Engine.Machines.LibvirtAdapter;
 
