@@ -145,6 +145,15 @@ public sealed record PointDisk
     /// <summary>What makes the image this one: path, device and inode, birth time, size.</summary>
     public IReadOnlyDictionary<string, string>? Identity { get; init; }
 
+    /// <summary>What is known of the whole disk by reading it; null in points of older programs.</summary>
+    public DiskAudit? Audit { get; init; }
+
+    /// <summary>Earlier points of this machine in which this disk may lack changes; every later point repeats them.</summary>
+    public IReadOnlyList<SuspectPoint>? Suspects { get; init; }
+
+    /// <summary>This disk may lack changes, as was known when the point was copied; set where points are marked.</summary>
+    public DiskDoubt? Doubt { get; init; }
+
     /// <summary>The key domain of its point.</summary>
     [JsonIgnore]
     public string Domain { get; init; } = "";
@@ -156,6 +165,38 @@ public sealed record PointDisk
     [JsonIgnore]
     public TreeRef Tree => TreeRef.Of(Size, ChunkLog2, Depth, Root, Hint);
 }
+
+/// <summary>How far a disk's chunks were compared with the disk itself, whatever its bitmap said (docs/format.md section 8).</summary>
+public sealed record DiskAudit
+{
+    /// <summary>Order of the point that this was written with; a point that is brought back keeps it.</summary>
+    public long Seq { get; init; }
+
+    /// <summary>Bytes read for it in this run.</summary>
+    public long Bytes { get; init; }
+
+    /// <summary>Chunk at which the next audit begins.</summary>
+    public long Next { get; init; }
+
+    /// <summary>In order and without gap from chunk 0 to the disk's end: which run last compared these chunks.</summary>
+    public IReadOnlyList<AuditedSpan> Covered { get; init; } = [];
+
+    /// <summary>A few chunks that changed lately, by which the next run recognises the image.</summary>
+    public IReadOnlyList<long> Witnesses { get; init; } = [];
+}
+
+/// <summary>Chunks up to <paramref name="To"/> were last compared by this run; seq 0 and no run: never.</summary>
+public sealed record AuditedSpan(long To, long Seq, string? Run, DateTimeOffset? Time);
+
+/// <summary>A point (by its run, and the instant that its copies share) in which a disk may lack changes.</summary>
+/// <param name="Run">Its run, 32 hex digits.</param>
+/// <param name="Time">Its instant.</param>
+/// <param name="Since">Instant of the last point that is known to lack none; null when there is none.</param>
+/// <param name="Found">Instant of the point whose run found it out.</param>
+public sealed record SuspectPoint(string Run, DateTimeOffset Time, DateTimeOffset? Since, DateTimeOffset Found);
+
+/// <summary>A disk may lack changes made after <paramref name="Since"/> (null: at any time), as was found at <paramref name="Found"/>.</summary>
+public sealed record DiskDoubt(DateTimeOffset? Since, DateTimeOffset Found);
 
 /// <summary>A small file kept with a restore point: NVRAM, TPM state, kernel, initrd.</summary>
 public sealed record PointFile

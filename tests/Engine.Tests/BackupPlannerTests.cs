@@ -10,6 +10,10 @@ namespace Tidemark.Engine.Tests;
 public sealed class BackupPlannerTests
 {
     private const string Checkpoint = "tidemark-01234567-0123456789abcdef0123456789abcdef";
+    private static DataFile Data => new(Image with { Path = "/images/a.data", Inode = "7" }, 4096, DateTimeOffset.UnixEpoch.AddDays(9));
+
+    private static Func<MachineDisk, MachineDisk> WithData(DataFile data) => disk => disk with { DataFile = data };
+
     private static readonly ImageIdentity Image = new("/images/a.qcow2", "8:1", "42", "1700000000.000000001");
 
     [Fact]
@@ -35,6 +39,12 @@ public sealed class BackupPlannerTests
         },
         { "cannot be told", disk => disk with { Identity = null }, previous => previous },
         { "cannot be told", disk => disk, previous => previous with { Identity = null } },
+        { "not in the same file", disk => disk with { DataFile = Data }, previous => previous },
+        { "not in the same file", disk => disk, previous => previous with { DataFile = Data } },
+        { "which file", disk => disk with { DataFile = Data with { Identity = null } }, previous => previous with { DataFile = Data } },
+        { "another data file", WithData(Data with { Identity = Image with { Inode = "8" } }), previous => previous with { DataFile = Data } },
+        { "was cut from", WithData(Data with { Size = 4095 }), previous => previous with { DataFile = Data } },
+        { "put back", WithData(Data with { Modified = Data.Modified.AddTicks(-1) }), previous => previous with { DataFile = Data } },
         { "missing on this disk", disk => disk with { Bitmaps = new Dictionary<string, BitmapHealth>() }, previous => previous },
         { "inconsistent", disk => disk with { Bitmaps = Bitmaps(BitmapHealth.Broken) }, previous => previous },
         { "lacks changes", disk => disk with { Bitmaps = Bitmaps(BitmapHealth.Incomplete) }, previous => previous },
@@ -65,6 +75,13 @@ public sealed class BackupPlannerTests
     {
         var plan = Plan(Disk() with { Identity = Image with { Path = path, Device = device } }, Previous());
         Assert.Equal(Checkpoint, plan.Base);
+    }
+
+    [Fact]
+    public void DataFileThatWasWrittenMeanwhile_IsIncremental()
+    {
+        var now = Data with { Size = 8192, Modified = Data.Modified.AddHours(1) };
+        Assert.Equal(Checkpoint, Plan(WithData(now)(Disk()), Previous() with { DataFile = Data }).Base);
     }
 
     [Fact]

@@ -31,20 +31,34 @@ public sealed record LabDisk(string Target, long? Size)
     /// <summary>The image lies on this block device; its format still counts.</summary>
     public bool IsBlockDevice { get; init; }
 
+    /// <summary>The disk is the export of this name of an NBD server at a Unix socket that QEMU may connect to.</summary>
+    public (string Socket, string Export)? Nbd { get; init; }
+
     public string? Serial { get; init; }
 
     /// <summary>For qemu-img create -o: "cluster_size=4096,compat=1.1".</summary>
     public string? CreateOptions { get; init; }
 
+    /// <summary>How qemu-img names it; null for a path.</summary>
+    internal string? Uri => Nbd is { } nbd ? $"nbd+unix:///{nbd.Export}?socket={nbd.Socket}" : null;
+
     internal XElement ToXml(string imagePath)
     {
         var disk = new XElement(
             "disk",
-            new XAttribute("type", IsBlockDevice ? "block" : "file"),
+            new XAttribute("type", Nbd != null ? "network" : IsBlockDevice ? "block" : "file"),
             new XAttribute("device", Device),
             new XElement("driver", new XAttribute("name", "qemu"), new XAttribute("type", Format), new XAttribute("discard", "unmap")),
             new XElement("target", new XAttribute("dev", Target), new XAttribute("bus", Bus)));
-        if (!IsEmpty)
+        if (Nbd is { } nbd)
+        {
+            disk.Add(new XElement(
+                "source",
+                new XAttribute("protocol", "nbd"),
+                new XAttribute("name", nbd.Export),
+                new XElement("host", new XAttribute("transport", "unix"), new XAttribute("socket", nbd.Socket))));
+        }
+        else if (!IsEmpty)
             disk.Add(new XElement("source", new XAttribute(IsBlockDevice ? "dev" : "file", imagePath)));
         if (IsReadOnly)
             disk.Add(new XElement("readonly"));

@@ -100,8 +100,8 @@ public sealed partial class LabMachine
 
     private async Task AddImageAsync(LabDisk disk, CancellationToken cancellationToken)
     {
-        var path = disk.Path ?? Path.Combine(Host.Folder, $"{Name}-{disk.Target}.{disk.Format}");
-        if (disk.Size is { } size && !disk.IsBlockDevice && !File.Exists(path))
+        var path = disk.Uri ?? disk.Path ?? Path.Combine(Host.Folder, $"{Name}-{disk.Target}.{disk.Format}");
+        if (disk.Size is { } size && !disk.IsBlockDevice && disk.Nbd == null && !File.Exists(path))
         {
             string[] options = disk.CreateOptions == null ? [] : ["-o", disk.CreateOptions];
             await Tool.RunAsync("qemu-img", ["create", "-q", "-f", disk.Format, .. options, path, size.ToString()], cancellationToken);

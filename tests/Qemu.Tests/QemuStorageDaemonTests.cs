@@ -49,10 +49,9 @@ public sealed class QemuStorageDaemonTests : IDisposable
     [Fact]
     public async Task BitmapThatOneImageLacks_IsRefused()
     {
-        var (top, below) = await ChainAsync();
+        var (_, below) = await ChainAsync();
         await QemuImg.RemoveBitmapAsync(below, "c1", Token);
         Assert.Contains("c1", (await Assert.ThrowsAsync<QmpCommandException>(ServeAsync)).Message, StringComparison.Ordinal);
-        _ = top;
     }
 
     [Fact]

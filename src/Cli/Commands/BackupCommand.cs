@@ -44,6 +44,7 @@ internal static class BackupCommand
                 Hypervisor = hypervisor,
                 Repository = repository,
                 Folders = GlobalOptions.Folders(settings),
+                CheckpointFolder = BackupOptionsOnCommandLine.CheckpointFolder(result, settings),
                 GuardianCommand = [.. OwnCommand.Words, "guardian"],
                 Observer = progress.Receive,
             };

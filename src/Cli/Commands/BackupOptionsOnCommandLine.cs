@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.CommandLine;
+using System.Globalization;
 using System.Numerics;
 using Tidemark.Cli.Output;
 using Tidemark.Cli.Settings;
 using Tidemark.Engine;
+using Tidemark.Engine.Auditing;
 using Tidemark.Engine.Backup;
 using Tidemark.Engine.Machines;
 
@@ -61,14 +63,33 @@ internal static class BackupOptionsOnCommandLine
         Description = "Decode and compare every compressed chunk before it is stored, not one in sixteen",
     };
 
+    private static readonly Option<string?> CheckpointDir = new("--checkpoint-dir")
+    {
+        Description = "Keep the records of checkpoints in this folder too, which hosts may share",
+    };
+
+    private static readonly Option<string?> Audit = new("--audit")
+    {
+        Description = "Of each disk, read so much that is said to be unchanged and compare it: PERCENT% or BYTES, 0 for nothing; "
+            + "by default the smaller of 2% and what changed and 256M more",
+    };
+
     public static void AddTo(Command command)
     {
         Quiesce.AcceptOnlyFromAmong("auto", "require", "off");
         command.Arguments.Add(Machines);
-        foreach (var option in (Option[])
-            [All, Disk, Exclude, Full, Quiesce, Tag, Domain, ChunkSize, CheckAllChunks, Jobs, GlobalOptions.Limit, DryRun, Strict])
+        Option[] options =
+        [
+            All, Disk, Exclude, Full, Quiesce, Tag, Domain, ChunkSize, Audit, CheckAllChunks, CheckpointDir, Jobs,
+            GlobalOptions.Limit, DryRun, Strict,
+        ];
+        foreach (var option in options)
             command.Options.Add(option);
     }
+
+    /// <summary>The shared folder of checkpoint records; null for none.</summary>
+    public static string? CheckpointFolder(ParseResult result, SettingsFile settings) =>
+        (result.GetValue(CheckpointDir) ?? settings.CheckpointDir) is { Length: > 0 } folder ? Path.GetFullPath(folder) : null;
 
     /// <exception cref="EngineException">A value makes no sense.</exception>
     public static BackupOptions Read(ParseResult result, MachineSettings settings) => new()
@@ -80,6 +101,7 @@ internal static class BackupOptionsOnCommandLine
         Quiesce = ReadQuiesce(result.GetValue(Quiesce) ?? settings.Quiesce),
         Tags = ReadTags(result.GetValue(Tag), settings.Tags),
         ChunkLog2 = ReadChunkSize(result.GetValue(ChunkSize) ?? settings.ChunkSize),
+        Audit = ReadAudit(result.GetValue(Audit) ?? settings.Audit),
         CheckAllChunks = result.GetValue(CheckAllChunks),
         BeforeFreeze = settings.BeforeFreeze ?? [],
         AfterThaw = settings.AfterThaw ?? [],
@@ -105,6 +127,18 @@ internal static class BackupOptionsOnCommandLine
         }
 
         return tags;
+    }
+
+    private static AuditBudget ReadAudit(string? text)
+    {
+        if (text is null)
+            return AuditBudget.Default;
+        if (text.EndsWith('%') && decimal.TryParse(text[..^1], NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var percent)
+            && percent <= 100)
+            return AuditBudget.OfPercent(percent);
+        if (Sizes.TryParse(text, out var bytes))
+            return AuditBudget.OfBytes(bytes);
+        throw EngineException.Usage($"Audit '{text}' is neither a percentage up to 100% nor a size.", "--audit 2%, --audit 10G or --audit 0");
     }
 
     private static int? ReadChunkSize(string? text)

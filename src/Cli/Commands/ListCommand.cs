@@ -51,9 +51,16 @@ internal static class ListCommand
                 Sizes.Bytes(point.Disks.Sum(disk => disk.Size)),
                 Sizes.Bytes(point.Disks.Sum(disk => disk.ReadBytes)),
                 Sizes.Bytes(point.Disks.Sum(disk => disk.StoredBytes)),
-                string.Join(", ", point.Disks.Select(disk => $"{disk.Name} {disk.Mode}")));
+                string.Join(", ", point.Disks.Select(How)));
         }
 
         return table.ToString();
     }
+
+    private static string How(DiskInfo disk) => disk.Doubt switch
+    {
+        null => $"{disk.Name} {disk.Mode}",
+        { Since: { } since } => $"{disk.Name} {disk.Mode}, MAY LACK CHANGES since {Sizes.Time(since)}",
+        _ => $"{disk.Name} {disk.Mode}, MAY LACK CHANGES",
+    };
 }

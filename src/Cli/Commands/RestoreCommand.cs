@@ -78,6 +78,8 @@ internal static class RestoreCommand
             restored = await RestoreRun.RunAsync(repository, hypervisor, point, options, progress.Receive, cancellationToken);
         }
 
+        foreach (var warning in restored.Warnings)
+            UserOutput.Warning(warning);
         output.Requests(repository.Requests);
         output.Result(restored with { Requests = repository.Requests }, CliJson.Default.RestoreResult, Describe);
         return ExitCode.Done;

@@ -45,6 +45,10 @@ internal static class ShowCommand
                 .AppendLine($"    changed {Sizes.Bytes(disk.ChangedBytes)}, read {Sizes.Bytes(disk.ReadBytes)}, "
                     + $"stored {Sizes.Bytes(disk.StoredBytes)}, chunks of {Sizes.Bytes(disk.ChunkSize)}")
                 .AppendLine($"    root {disk.Root}");
+            text.AppendLine(disk.CoveredSince is { } covered
+                ? $"    audited {Sizes.Bytes(disk.AuditedBytes)} more; all of it was compared with the disk since {Sizes.Time(covered)} UTC"
+                    + (disk.CoveredSincePoint is { } id ? $" ({id})" : "")
+                : $"    audited {Sizes.Bytes(disk.AuditedBytes)} more; not all of it was compared with the disk yet");
             if (disk.Checkpoint is not null)
                 text.AppendLine($"    checkpoint {disk.Checkpoint}");
         }

@@ -93,6 +93,8 @@ internal static class VerifyCommand
                 text.Append($" Restore points hurt until it is healed: {string.Join(", ", item.Points)}.");
         }
 
+        foreach (var item in verified.Doubtful)
+            text.Append($"\n  {item.Point}: {item.Problem}");
         foreach (var item in verified.Unread)
             text.Append($"\n  {item.Object} could not be read: {item.Problem}");
         if (verified.Quarantined.Count > 0)

@@ -24,6 +24,9 @@ internal sealed class SettingsFile
     /// <summary>Folder for sockets and scratch files.</summary>
     public string? Scratch { get; set; }
 
+    /// <summary>Folder with records of checkpoints that hosts share.</summary>
+    public string? CheckpointDir { get; set; }
+
     /// <summary>What holds for all machines.</summary>
     public MachineSettings Defaults { get; set; } = new();
 
@@ -67,6 +70,7 @@ internal sealed class SettingsFile
             Exclude = own.Exclude ?? Defaults.Exclude,
             Quiesce = own.Quiesce ?? Defaults.Quiesce,
             ChunkSize = own.ChunkSize ?? Defaults.ChunkSize,
+            Audit = own.Audit ?? Defaults.Audit,
             BeforeFreeze = own.BeforeFreeze ?? Defaults.BeforeFreeze,
             AfterThaw = own.AfterThaw ?? Defaults.AfterThaw,
             Tags = own.Tags ?? Defaults.Tags,
@@ -84,6 +88,9 @@ internal sealed class MachineSettings
     public string? Quiesce { get; set; }
 
     public string? ChunkSize { get; set; }
+
+    /// <summary>Percentage or size, as on the command line.</summary>
+    public string? Audit { get; set; }
 
     /// <summary>Shell commands on this host before the freeze.</summary>
     public List<string>? BeforeFreeze { get; set; }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+using Tidemark.Engine.Auditing;
 using Tidemark.Engine.Machines;
+using Tidemark.Storage;
 
 namespace Tidemark.Engine.Backup;
 
@@ -54,12 +56,24 @@ public sealed record PreviousDisk
 
     public required ImageIdentity? Identity { get; init; }
 
+    public DataFile? DataFile { get; init; }
+
     /// <summary>The images below the topmost one, the nearest first; null where one could not be told.</summary>
     public IReadOnlyList<ImageIdentity?> Backing { get; init; } = [];
 
     public required long Size { get; init; }
 
     public required int ChunkLog2 { get; init; }
+
+    /// <summary>It was read in full.</summary>
+    public bool WasFull { get; init; }
+
+    /// <summary>The point's place among the machine's points.</summary>
+    public long Seq { get; init; }
+
+    internal DiskAudit? Audit { get; init; }
+
+    internal IReadOnlyList<SuspectPoint>? Suspects { get; init; }
 
     /// <summary>The key domain of the point.</summary>
     public string Domain { get; init; } = "";
@@ -82,6 +96,9 @@ public sealed record BackupOptions
     public string? Domain { get; init; }
 
     public Quiesce Quiesce { get; init; } = Quiesce.Auto;
+
+    /// <summary>How much is read although bitmaps call it unchanged.</summary>
+    public AuditBudget Audit { get; init; } = AuditBudget.Default;
 
     public IReadOnlyDictionary<string, string> Tags { get; init; } = new Dictionary<string, string>(StringComparer.Ordinal);
 

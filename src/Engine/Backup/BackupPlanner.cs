@@ -87,6 +87,8 @@ public static class BackupPlanner
             return "which image this disk is on cannot be told, so its bitmap cannot be trusted";
         if (ImageChain.WhyOther(previous.Identity, previous.Backing, disk) is { } other)
             return other;
+        if (DataFile.WhyOther(previous.DataFile, disk.DataFile) is { } otherData)
+            return otherData;
         if (ImageChain.WhyIncomplete(previous.Identity, previous.Backing, disk, checkpoint) is { } incomplete)
             return incomplete;
         if (!disk.Bitmaps.TryGetValue(checkpoint, out var health))

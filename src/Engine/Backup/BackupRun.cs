@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+using Tidemark.Engine.Auditing;
 using Tidemark.Engine.Checkpoints;
 using Tidemark.Engine.Machines;
 using Tidemark.Engine.Points;
@@ -241,6 +242,7 @@ public sealed class BackupRun
         Storage.BackupRun stored, Lineage lineage, IFrozenPoint frozen, CancellationToken cancellationToken)
     {
         var drafts = new List<DraftDisk>();
+        var backup = new DiskBackup(stored, frozen, _context.Repository, _machine.Uuid, _options.Audit, Warn);
         foreach (var plan in _plan.Disks)
         {
             var disk = frozen.Disk(plan.Disk.Name);
@@ -251,22 +253,14 @@ public sealed class BackupRun
                     + $"bytes, frozen with {disk.Source.Size}; run it again.");
             }
 
-            var writer = stored.OpenDisk(plan.Disk.Name, plan.Disk.Size, plan.ChunkLog2, lineage.OriginOf(plan));
-            var transfer = new DiskTransfer(disk, plan, writer, (done, total) =>
-                _context.Observer(new DiskProgress(_machine.Name, plan.Disk.Name, done, total)));
-            var result = await transfer.RunAsync(cancellationToken);
-            var details = PointDocuments.Details(plan, plan.Track ? _checkpoint : null, transfer.ReadBytes);
-            if (transfer.HurtBytes > 0)
-            {
-                details = details with { Reason = $"{plan.Reason}; {transfer.HurtBytes} bytes read again that the repository had lost" };
-                Warn($"Disk '{plan.Disk.Name}': {result.HealedChunks} chunks that were lost in the repository are stored again.");
-            }
-
-            drafts.Add(new DraftDisk(result, details));
+            drafts.Add(await backup.ReadAsync(
+                plan,
+                lineage.OriginOf(plan),
+                plan.Track ? _checkpoint : null,
+                (done, total) => _context.Observer(new DiskProgress(_machine.Name, plan.Disk.Name, done, total)),
+                cancellationToken));
             if (drafts.Count == 1)
                 await ReachedAsync(RunStep.FirstDiskRead);
-            if (plan.FellBack)
-                Warn($"Disk '{plan.Disk.Name}' was read in full: {plan.Reason}.");
         }
 
         return drafts;

@@ -7,7 +7,11 @@ namespace Tidemark.Engine.Backup;
 /// <summary>A run of whole chunks (the last may end with the disk) and what to do with them.</summary>
 /// <param name="Range">Starts on a chunk boundary.</param>
 /// <param name="Kind">Data: read it. Zero: it is zero, whatever it was.</param>
-internal readonly record struct ChunkRun(ByteRange Range, ExtentKind Kind);
+internal readonly record struct ChunkRun(ByteRange Range, ExtentKind Kind)
+{
+    /// <summary>Said to be unchanged, and looked at all the same.</summary>
+    public bool IsAudit { get; init; }
+}
 
 /// <summary>
 /// Turns what a frozen disk says of itself into runs of whole chunks, in order and without overlap. What is not named is
@@ -33,24 +37,32 @@ internal static class ChangedChunks
     {
         await foreach (var range in AlignAsync(changed, chunkSize, source.Size, cancellationToken))
         {
-            if (range.Length <= Math.Max(AskAbove, chunkSize))
-            {
-                yield return new ChunkRun(range, ExtentKind.Data);
-                continue;
-            }
-
-            // In windows: reading begins before the whole map of a large disk is known.
-            for (var at = range.Offset; at < range.End; at += Window)
-            {
-                var part = ByteRange.FromBounds(at, Math.Min(range.End, at + Window));
-                await foreach (var run in SplitAsync(source, part, chunkSize, cancellationToken))
-                    yield return run;
-            }
+            await foreach (var run in FindAsync(source, range, chunkSize, cancellationToken))
+                yield return run;
         }
     }
 
-    // Grows the ranges to whole chunks and merges those that then touch or overlap.
-    private static async IAsyncEnumerable<ByteRange> AlignAsync(
+    /// <summary>One range, of whole chunks.</summary>
+    public static async IAsyncEnumerable<ChunkRun> FindAsync(
+        IBlockSource source, ByteRange range, int chunkSize, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        if (range.Length <= Math.Max(AskAbove, chunkSize))
+        {
+            yield return new ChunkRun(range, ExtentKind.Data);
+            yield break;
+        }
+
+        // In windows: reading begins before the whole map of a large disk is known.
+        for (var at = range.Offset; at < range.End; at += Window)
+        {
+            var part = ByteRange.FromBounds(at, Math.Min(range.End, at + Window));
+            await foreach (var run in SplitAsync(source, part, chunkSize, cancellationToken))
+                yield return run;
+        }
+    }
+
+    /// <summary>Grows the ranges to whole chunks and merges those that then touch or overlap.</summary>
+    public static async IAsyncEnumerable<ByteRange> AlignAsync(
         IAsyncEnumerable<ByteRange> ranges, int chunkSize, long size, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         ByteRange? pending = null;

@@ -3,16 +3,24 @@ using System.Buffers;
 using System.Runtime.CompilerServices;
 using System.Threading.Channels;
 using Tidemark.Blocks;
+using Tidemark.Engine.Auditing;
 using Tidemark.Engine.Machines;
 using Tidemark.Storage;
 
 namespace Tidemark.Engine.Backup;
 
 /// <summary>
-/// Moves one disk of a frozen point into the repository: changed chunks are read ahead, as many as fit into
-/// <see cref="ReadAhead"/>, and handed to the disk's writer in order. What is not changed is never read.
+/// Moves one disk of a frozen point into the repository: changed chunks, and those that an audit wants to see, are read ahead, as many as
+/// fit into <see cref="ReadAhead"/>, and handed to the disk's writer in order. Everything else is never read.
 /// </summary>
-internal sealed class DiskTransfer(IFrozenDisk disk, DiskPlan plan, DiskWriter writer, Action<long, long> progress)
+/// <param name="disk">The frozen disk.</param>
+/// <param name="plan">What is read.</param>
+/// <param name="audit">What is read besides; null for a full read.</param>
+/// <param name="suspicion">Told by the writer.</param>
+/// <param name="writer">Takes the disk; this ends it.</param>
+/// <param name="progress">Bytes done, and of how many as far as that is known.</param>
+internal sealed class DiskTransfer(
+    IFrozenDisk disk, DiskPlan plan, AuditPlan? audit, Suspicion suspicion, DiskWriter writer, Action<long, long> progress)
 {
     private const int ReadAhead = 8 << 20;
     private const int MostRequests = 64;
@@ -21,13 +29,20 @@ internal sealed class DiskTransfer(IFrozenDisk disk, DiskPlan plan, DiskWriter w
     private long _total;
     private long _done;
 
-    /// <summary>Bytes read from the frozen point.</summary>
+    /// <summary>Bytes read because they changed, or because all is read.</summary>
     public long ReadBytes { get; private set; }
+
+    /// <summary>Bytes read although they are said to be unchanged.</summary>
+    public long AuditedBytes { get; private set; }
 
     /// <summary>Bytes looked at although nothing changed them: the repository has lost what it had of them.</summary>
     public long HurtBytes { get; private set; }
 
-    public async Task<DiskResult> RunAsync(CancellationToken cancellationToken)
+    // Once everything is looked at, the disk comes out right whatever was found. Else the rest can't be trusted either.
+    private bool GivesUp => suspicion.IsFounded && audit is { Window.IsWhole: false };
+
+    /// <summary>Null when the audit found the bitmap wrong: what was read is no use then, and the writer has ended.</summary>
+    public async Task<DiskResult?> RunAsync(CancellationToken cancellationToken)
     {
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         var depth = Math.Clamp(ReadAhead / _chunkSize, 2, MostRequests);
@@ -36,7 +51,8 @@ internal sealed class DiskTransfer(IFrozenDisk disk, DiskPlan plan, DiskWriter w
         try
         {
             await ConsumeAsync(reads.Reader, stop.Token);
-            await producing;
+            if (!GivesUp)
+                await producing;
         }
         finally
         {
@@ -44,14 +60,18 @@ internal sealed class DiskTransfer(IFrozenDisk disk, DiskPlan plan, DiskWriter w
             await DrainAsync(producing, reads.Reader);
         }
 
-        if (plan.IsIncremental)
-            await CheckBitmapAsync(cancellationToken);
-        return await writer.FinishAsync(cancellationToken);
+        if (audit is not null && !GivesUp)
+            await CheckLastAsync(cancellationToken);
+        var result = GivesUp ? null : await writer.FinishAsync(cancellationToken);
+        if (!GivesUp)
+            return result;
+        await writer.AbandonAsync();
+        return null;
     }
 
     // QEMU forgets what it noted for an area that is cut off: a disk shrunk and grown again between two backups calls zeroes
     // unchanged. One chunk tells, the last that is inherited: a cut below it took it away, a cut above it took nothing inherited.
-    private async Task CheckBitmapAsync(CancellationToken cancellationToken)
+    private async Task CheckLastAsync(CancellationToken cancellationToken)
     {
         var chunk = await writer.LastInheritedAsync(cancellationToken);
         if (chunk < 0)
@@ -61,21 +81,24 @@ internal sealed class DiskTransfer(IFrozenDisk disk, DiskPlan plan, DiskWriter w
         var offset = chunk << plan.ChunkLog2;
         await disk.Source.ReadAsync(offset, content[..(int)Math.Min(_chunkSize, disk.Source.Size - offset)], cancellationToken);
         if (!await writer.IsLastInheritedAsync(content, cancellationToken))
-        {
-            var problem = $"The bitmap of disk '{plan.Disk.Name}' calls bytes from {offset} on unchanged, which are not.";
-            throw new CheckpointUnusableException(plan.Disk.Name, problem) { IsIncomplete = true };
-        }
+            suspicion.Found(chunk, chunk + 1);
     }
 
     private async Task ProduceAsync(ChannelWriter<PendingRead> reads, CancellationToken cancellationToken)
     {
         try
         {
-            await foreach (var run in ChangedChunks.FindAsync(disk.Source, ChangesAsync(cancellationToken), _chunkSize, cancellationToken))
+            var changes = ChangesAsync(cancellationToken);
+            var runs = audit is null
+                ? ChangedChunks.FindAsync(disk.Source, changes, _chunkSize, cancellationToken)
+                : new AuditedChunks(disk.Source, _chunkSize, audit).FindAsync(changes, cancellationToken);
+            await foreach (var run in runs)
             {
+                if (run.IsAudit)
+                    _total += run.Range.Length;
                 if (run.Kind == ExtentKind.Zero)
                 {
-                    await reads.WriteAsync(new PendingRead(run.Range, null, Task.CompletedTask), cancellationToken);
+                    await reads.WriteAsync(new PendingRead(run, null, Task.CompletedTask), cancellationToken);
                     continue;
                 }
 
@@ -85,7 +108,7 @@ internal sealed class DiskTransfer(IFrozenDisk disk, DiskPlan plan, DiskWriter w
                     await reads.WaitToWriteAsync(cancellationToken);
                     var buffer = MemoryPool<byte>.Shared.Rent(_chunkSize);
                     var read = disk.Source.ReadAsync(at, buffer.Memory[..(int)chunk.Length], cancellationToken).AsTask();
-                    await reads.WriteAsync(new PendingRead(chunk, buffer, read), CancellationToken.None);
+                    await reads.WriteAsync(new PendingRead(run with { Range = chunk }, buffer, read), CancellationToken.None);
                 }
             }
 
@@ -102,19 +125,28 @@ internal sealed class DiskTransfer(IFrozenDisk disk, DiskPlan plan, DiskWriter w
     {
         await foreach (var read in reads.ReadAllAsync(cancellationToken))
         {
-            var first = read.Range.Offset >> plan.ChunkLog2;
+            var (range, isAudit) = (read.Run.Range, read.Run.IsAudit);
+            var first = range.Offset >> plan.ChunkLog2;
             if (read.Buffer is not { } buffer)
             {
-                await writer.ZeroAsync(first, (read.Range.End + _chunkSize - 1) >> plan.ChunkLog2, cancellationToken);
+                var end = (range.End + _chunkSize - 1) >> plan.ChunkLog2;
+                await (isAudit ? writer.AuditZeroAsync(first, end, cancellationToken) : writer.ZeroAsync(first, end, cancellationToken));
             }
             else
             {
                 await read.Done;
-                await writer.WriteAsync(first, buffer, cancellationToken);
-                ReadBytes += read.Range.Length;
+                await (isAudit
+                    ? writer.AuditAsync(first, buffer, cancellationToken)
+                    : writer.WriteAsync(first, buffer, cancellationToken));
+                if (isAudit)
+                    AuditedBytes += range.Length;
+                else
+                    ReadBytes += range.Length;
             }
 
-            _done += read.Range.Length;
+            if (GivesUp)
+                return;
+            _done += range.Length;
             progress(_done, Math.Max(_total, _done));
         }
     }
@@ -150,6 +182,6 @@ internal sealed class DiskTransfer(IFrozenDisk disk, DiskPlan plan, DiskWriter w
         }
     }
 
-    // A zero run has no buffer.
-    private sealed record PendingRead(ByteRange Range, IMemoryOwner<byte>? Buffer, Task Done);
+    // A chunk, or a run of zero without a buffer.
+    private sealed record PendingRead(ChunkRun Run, IMemoryOwner<byte>? Buffer, Task Done);
 }

@@ -21,8 +21,10 @@ internal static class PointDocuments
         Serial = plan.Disk.Serial,
         Kind = plan.Disk.Kind,
         Format = new Dictionary<string, string>(StringComparer.Ordinal) { ["type"] = plan.Disk.Format },
-        Identity = Document(plan.Disk.Identity),
-        Backing = plan.Disk.Backing.Count == 0 ? null : plan.Disk.Backing.Select(image => Document(image.Identity) ?? []).ToList(),
+        Identity = ImageDocuments.Write(plan.Disk),
+        Backing = plan.Disk.Backing.Count == 0
+            ? null
+            : plan.Disk.Backing.Select(image => ImageDocuments.Write(image.Identity) ?? []).ToList(),
     };
 
     public static PreviousDisk Previous(RestorePoint point, PointDisk disk) => new()
@@ -30,13 +32,46 @@ internal static class PointDocuments
         Run = point.Id.Value,
         Time = point.Time,
         Checkpoint = IsOwn(disk.Checkpoint, point) ? disk.Checkpoint : null,
-        Identity = Identity(disk.Identity),
-        Backing = disk.Backing?.Select(Identity).ToList() ?? [],
+        Identity = ImageDocuments.ReadImage(disk.Identity),
+        Backing = disk.Backing?.Select(ImageDocuments.ReadImage).ToList() ?? [],
+        DataFile = ImageDocuments.ReadDataFile(disk.Identity),
         Size = disk.Size,
         ChunkLog2 = disk.ChunkLog2,
         WhyUntracked = WhyUntracked(point, disk),
         Domain = point.Domain,
+        WasFull = disk.Mode == "full",
+        Seq = point.Seq,
+        Audit = disk.Audit,
+        Suspects = disk.Suspects,
     };
+
+    public static PointCheckpoints Records(IEnumerable<CheckpointRecord> records, string? current) => new(
+        current,
+        records.Select(record => new PointCheckpoint(
+            record.Name,
+            record.Created,
+            record.Parent,
+            record.Disks.Select(disk => new PointCheckpointDisk(disk.Name, disk.Size, ImageDocuments.Write(disk.Identity))).ToList())).ToList());
+
+    /// <summary>
+    /// What a point says of the checkpoint made with it, which is the only one it is believed for; nothing when none was. Points of
+    /// older versions have no records, but all that a record needs.
+    /// </summary>
+    public static CheckpointRecord? Record(RestorePoint point)
+    {
+        var tracked = point.Disks.Where(disk => IsOwn(disk.Checkpoint, point)).ToList();
+        if (tracked.Count == 0)
+            return null;
+        var name = tracked[0].Checkpoint!;
+        var noted = point.Checkpoints?.Records.FirstOrDefault(record => record.Name == name);
+        return new CheckpointRecord
+        {
+            Name = name,
+            Created = noted?.Created ?? point.Time,
+            Parent = noted?.Parent,
+            Disks = tracked.Select(disk => new TrackedDisk(disk.Name, ImageDocuments.ReadImage(disk.Identity), disk.Size)).ToList(),
+        };
+    }
 
     /// <summary>The run of the point whose checkpoint a disk's changes were read from, if it made none of its own; else null.</summary>
     public static RunId? BaseRun(RestorePoint point, PointDisk disk) =>
@@ -60,52 +95,6 @@ internal static class PointDocuments
         : BaseRun(point, disk) is not null ? "the machine was off at the last backup, and the backup before that, which its changes count from, is gone"
         : point.Consistency == OfflineWord ? "the machine was off at the last backup, so nothing tracks what changed since"
         : null;
-
-    public static PointCheckpoints Records(IEnumerable<CheckpointRecord> records, string? current) => new(
-        current,
-        records.Select(record => new PointCheckpoint(
-            record.Name,
-            record.Created,
-            record.Parent,
-            record.Disks.Select(disk => new PointCheckpointDisk(disk.Name, disk.Size, Document(disk.Identity))).ToList())).ToList());
-
-    /// <summary>
-    /// What a point says of the checkpoint made with it, which is the only one it is believed for; nothing when none was. Points of
-    /// older versions have no records, but all that a record needs.
-    /// </summary>
-    public static CheckpointRecord? Record(RestorePoint point)
-    {
-        var tracked = point.Disks.Where(disk => IsOwn(disk.Checkpoint, point)).ToList();
-        if (tracked.Count == 0)
-            return null;
-        var name = tracked[0].Checkpoint!;
-        var noted = point.Checkpoints?.Records.FirstOrDefault(record => record.Name == name);
-        return new CheckpointRecord
-        {
-            Name = name,
-            Created = noted?.Created ?? point.Time,
-            Parent = noted?.Parent,
-            Disks = tracked.Select(disk => new TrackedDisk(disk.Name, Identity(disk.Identity), disk.Size)).ToList(),
-        };
-    }
-
-    private static Dictionary<string, string>? Document(ImageIdentity? identity) =>
-        identity is null ? null : new Dictionary<string, string>(StringComparer.Ordinal)
-        {
-            ["path"] = identity.Path,
-            ["device"] = identity.Device,
-            ["inode"] = identity.Inode,
-            ["birth"] = identity.Birth,
-        };
-
-    private static ImageIdentity? Identity(IReadOnlyDictionary<string, string>? document) =>
-        document is not null
-        && document.TryGetValue("path", out var path)
-        && document.TryGetValue("device", out var device)
-        && document.TryGetValue("inode", out var inode)
-        && document.TryGetValue("birth", out var birth)
-            ? new ImageIdentity(path, device, inode, birth)
-            : null;
 
     // A checkpoint is named after the run that made it. A point that claims another run's could have been put there to make the next
     // backup inherit from it: it is no base.

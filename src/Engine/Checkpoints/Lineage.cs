@@ -38,7 +38,7 @@ internal sealed class Lineage
         _points = points;
         _newest = newest;
         _checkpoints = records.Select(record => record.Name).ToHashSet(StringComparer.Ordinal);
-        PreviousDisks = newest.Keys.ToDictionary(disk => disk, Previous, StringComparer.Ordinal);
+        PreviousDisks = newest.ToDictionary(pair => pair.Key, pair => Previous(pair.Key), StringComparer.Ordinal);
         // Of two that describe one checkpoint this host's own word counts, which knows its parent as the hypervisor had it.
         _healing = HealingPlan.Make(machine, records, PreviousDisks, InPoints().Concat(written));
     }
@@ -77,13 +77,12 @@ internal sealed class Lineage
                 newest[disk.Name] = (point, disk);
         }
 
-        var byRun = points.ToDictionary(point => point.Id);
-        var bases = newest.Keys.Select(disk => BaseOf(byRun, newest, disk).Disk.Checkpoint).OfType<string>()
-            .ToHashSet(StringComparer.Ordinal);
+        var bases = points.SelectMany(point => point.Disks).Select(disk => disk.Checkpoint).OfType<string>().ToHashSet(StringComparer.Ordinal);
         machine = await BusyBitmaps.WaitAsync(hypervisor, machine, bases, cancellationToken);
         var records = await hypervisor.CheckpointsAsync(machine.Uuid, cancellationToken);
         var written = homes is null ? [] : await homes.ReadAsync(tell, cancellationToken);
-        return new Lineage(hypervisor, repository, machine, homes, records, written, byRun, newest);
+        return new Lineage(
+            hypervisor, repository, machine, homes, records, written, points.ToDictionary(point => point.Id), newest);
     }
 
     /// <summary>The points that a run inherits from.</summary>
@@ -164,7 +163,7 @@ internal sealed class Lineage
             _machine, known, InPoints().ToList(), PointDocuments.Record(committed)?.Name, tell, CancellationToken.None);
     }
 
-    // What the points that the next backup starts from say of the checkpoints made with them.
+    // What the points that the next backups start from say of the checkpoints made with them.
     private IEnumerable<CheckpointRecord> InPoints() =>
         _newest.Keys.Select(disk => BaseOf(disk).Point).DistinctBy(point => point.Id).OrderBy(point => point.Seq)
             .Select(PointDocuments.Record).OfType<CheckpointRecord>();
@@ -208,19 +207,16 @@ internal sealed class Lineage
 
     // A point of a stopped machine made no checkpoint of its own. Of what changed since the checkpoint of the point that it names as its
     // base, nothing is forgotten: from that point and that checkpoint the next backup starts, and of the newer point it takes nothing.
-    private static (RestorePoint Point, PointDisk Disk) BaseOf(
-        IReadOnlyDictionary<RunId, RestorePoint> points, Dictionary<string, (RestorePoint Point, PointDisk Disk)> newest, string disk)
+    private (RestorePoint Point, PointDisk Disk) BaseOf(string disk)
     {
-        var (point, details) = newest[disk];
-        return PointDocuments.BaseRun(point, details) is { } run
-            && points.TryGetValue(run, out var before)
-            && before.Disks.FirstOrDefault(found => found.Name == disk) is { } found
-            && PointDocuments.IsOwn(found.Checkpoint, before)
-                ? (before, found)
-                : (point, details);
+        var newest = _newest[disk];
+        return PointDocuments.BaseRun(newest.Point, newest.Disk) is { } run
+            && _points.TryGetValue(run, out var point)
+            && point.Disks.FirstOrDefault(found => found.Name == disk) is { } found
+            && PointDocuments.IsOwn(found.Checkpoint, point)
+                ? (point, found)
+                : newest;
     }
-
-    private (RestorePoint Point, PointDisk Disk) BaseOf(string disk) => BaseOf(_points, _newest, disk);
 
     private PreviousDisk Previous(string disk)
     {

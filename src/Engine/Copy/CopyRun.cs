@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+using Tidemark.Engine.Auditing;
 using Tidemark.Engine.Points;
 using Tidemark.Engine.Repositories;
 using Tidemark.Engine.Runs;
@@ -46,11 +47,12 @@ public static class CopyRun
         {
             var here = await source.Repository.ListPointsAsync(null, cancellationToken);
             var there = (await target.Repository.ListPointsAsync(null, cancellationToken)).Points;
+            var points = PointMarks.Mark(here.Points); // a copy says itself what is known of it now
             var wanted = chosen.Count == 0
-                ? here.Points.Where(point => source.Repository.Opens(point.Domain)).ToList()
-                : here.Points.Where(point => chosen.Any(one => one.Id == point.ShortId)).ToList();
+                ? points.Where(point => source.Repository.Opens(point.Domain)).ToList()
+                : points.Where(point => chosen.Any(one => one.Id == point.ShortId)).ToList();
             var missing = source.Repository.MissingIn(wanted, there);
-            var run = new Progress(source.Repository, target.Repository, here.Points, [.. there], observer);
+            var run = new Progress(source.Repository, target.Repository, points, [.. there], observer);
             foreach (var point in missing)
                 await run.CopyAsync(point, cancellationToken);
             foreach (var damaged in chosen.Count == 0 ? here.Damaged : [])

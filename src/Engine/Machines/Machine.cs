@@ -72,6 +72,9 @@ public sealed record MachineDisk
     /// <summary>Which image is topmost; null where it cannot be told.</summary>
     public required ImageIdentity? Identity { get; init; }
 
+    /// <summary>Where the image keeps its data, if not in itself.</summary>
+    public DataFile? DataFile { get; init; }
+
     /// <summary>The images below it, the nearest first.</summary>
     public IReadOnlyList<BackingImage> Backing { get; init; } = [];
 

@@ -70,7 +70,24 @@ public sealed record DiskInfo
     public required string Format { get; init; }
 
     public required string? Checkpoint { get; init; }
+
+    /// <summary>Bytes read besides, although the bitmap called them unchanged.</summary>
+    public long AuditedBytes { get; init; }
+
+    /// <summary>Since then every byte was compared with the disk at least once, and was what it should be; null: not all of it yet.</summary>
+    public DateTimeOffset? CoveredSince { get; init; }
+
+    /// <summary>Id of the restore point made then.</summary>
+    public string? CoveredSincePoint { get; init; }
+
+    /// <summary>The disk may lack changes, as was found later; null for all that is known to be right.</summary>
+    public DoubtInfo? Doubt { get; init; }
 }
+
+/// <summary>A disk may lack changes.</summary>
+/// <param name="Since">Those made after this time; null: at any time.</param>
+/// <param name="Found">When that was found out.</param>
+public sealed record DoubtInfo(DateTimeOffset? Since, DateTimeOffset Found);
 
 /// <summary>A disk that is not part of a point, and why.</summary>
 public sealed record NotProtectedInfo(string Name, string Reason);

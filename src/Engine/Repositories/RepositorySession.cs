@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+using Tidemark.Engine.Auditing;
 using Tidemark.Engine.Points;
 using Tidemark.Storage;
 
@@ -95,7 +96,7 @@ public sealed partial class RepositorySession : IAsyncDisposable
         {
             var listing = await Repository.ListPointsAsync(null, cancellationToken);
             return new PointList(
-                listing.Points.Reverse().Select(Describe).ToList(), listing.Damaged.Select(damage => damage.Message).ToList());
+                PointMarks.Mark(listing.Points).Reverse().Select(Describe).ToList(), listing.Damaged.Select(damage => damage.Message).ToList());
         }
         catch (Exception e) when (e is not OperationCanceledException)
         {
@@ -143,9 +144,9 @@ public sealed partial class RepositorySession : IAsyncDisposable
     internal async Task<IReadOnlyList<RestorePoint>> PointsOfAsync(string machineUuid, CancellationToken cancellationToken) =>
         (await Repository.ListPointsAsync(new MachineId(machineUuid), cancellationToken)).Points.Reverse().ToList();
 
-    /// <summary>The stored form of a point that was listed.</summary>
+    /// <summary>The stored form of a point that was listed, marked with what is known against it.</summary>
     internal async Task<RestorePoint> FindAsync(PointInfo point, CancellationToken cancellationToken) =>
-        (await PointsOfAsync(point.MachineUuid, cancellationToken)).FirstOrDefault(found => found.ShortId == point.Id)
+        PointMarks.Mark(await PointsOfAsync(point.MachineUuid, cancellationToken)).FirstOrDefault(found => found.ShortId == point.Id)
         ?? throw EngineException.Failed($"Restore point '{point.Id}' was deleted meanwhile.", "tidemark list");
 
     internal static PointInfo Describe(RestorePoint point) => new()
@@ -161,27 +162,35 @@ public sealed partial class RepositorySession : IAsyncDisposable
             parts => parts[0], parts => parts.Length > 1 ? parts[1] : "", StringComparer.Ordinal),
         Protected = point.Label.IsProtectedAt(TimeProvider.System.GetUtcNow()),
         ProtectedUntil = point.Label.Until,
-        Disks = point.Disks.Select(Describe).ToList(),
+        Disks = point.Disks.Select(disk => Describe(point, disk)).ToList(),
         NotProtected = point.NotProtected.Select(disk => new NotProtectedInfo(disk.Name, disk.Reason)).ToList(),
-        Warnings = point.Warnings,
+        Warnings = [.. point.Warnings, .. PointMarks.Sentences(point.Disks)],
         CopiedFrom = point.Copied?.Repository,
         Domain = point.Domain,
     };
 
-    private static DiskInfo Describe(PointDisk disk) => new()
+    private static DiskInfo Describe(RestorePoint point, PointDisk disk)
     {
-        Name = disk.Name,
-        Size = disk.Size,
-        Mode = disk.Mode,
-        Reason = disk.Reason ?? "",
-        ChangedBytes = disk.ChangedBytes,
-        ReadBytes = disk.ReadBytes,
-        StoredBytes = disk.StoredBytes,
-        Root = disk.Root,
-        ChunkSize = 1 << disk.ChunkLog2,
-        Format = disk.Format?.GetValueOrDefault("type") ?? "raw",
-        Checkpoint = disk.Checkpoint,
-    };
+        var oldest = disk.Audit?.Covered.MinBy(span => span.Seq);
+        return new DiskInfo
+        {
+            Name = disk.Name,
+            Size = disk.Size,
+            Mode = disk.Mode,
+            Reason = disk.Reason ?? "",
+            ChangedBytes = disk.ChangedBytes,
+            ReadBytes = disk.ReadBytes,
+            StoredBytes = disk.StoredBytes,
+            Root = disk.Root,
+            ChunkSize = 1 << disk.ChunkLog2,
+            Format = disk.Format?.GetValueOrDefault("type") ?? "raw",
+            Checkpoint = disk.Checkpoint,
+            AuditedBytes = disk.Audit?.Bytes ?? 0,
+            CoveredSince = oldest?.Time,
+            CoveredSincePoint = point.Copied is null && Guid.TryParse(oldest?.Run, out var run) ? new RunId(run).ShortId : null,
+            Doubt = disk.Doubt is { } doubt ? new DoubtInfo(doubt.Since, doubt.Found) : null,
+        };
+    }
 
     private static async Task<RunFate> FenceAsync(IObjectStore store, string machineUuid, Guid run, CancellationToken cancellationToken)
     {

@@ -40,6 +40,9 @@ public sealed record RestoreDiskChoice(string Name, string? Target);
 public sealed record RestoreResult(
     string Point, IReadOnlyList<RestoredDiskResult> Disks, string? Defined, bool Started, IReadOnlyList<string> Notes)
 {
+    /// <summary>What is known to be less than it should be, one sentence each.</summary>
+    public IReadOnlyList<string> Warnings { get; init; } = [];
+
     /// <summary>What the restore asked of the store.</summary>
     public Repositories.Requests? Requests { get; init; }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Diagnostics;
 using Tidemark.Blocks;
+using Tidemark.Engine.Auditing;
 using Tidemark.Engine.Machines;
 using Tidemark.Engine.Points;
 using Tidemark.Engine.Repositories;
@@ -50,7 +51,9 @@ public sealed class RestoreRun
             var point = await repository.FindAsync(chosen, cancellationToken);
             var run = new RestoreRun(repository.Repository, point, options, observer);
             await using var reading = await repository.Repository.BeginReadAsync(point, cancellationToken);
-            return await run.ExecuteAsync(hypervisor, chosen, cancellationToken);
+            var result = await run.ExecuteAsync(hypervisor, chosen, cancellationToken);
+            var restored = point.Disks.Where(disk => result.Disks.Any(target => target.Name == disk.Name));
+            return result with { Warnings = PointMarks.Sentences(restored).ToList() };
         }
         catch (Exception e) when (e is not (EngineException or OperationCanceledException))
         {

@@ -26,6 +26,9 @@ public sealed record VerifyResult(
     bool Ok, VerifyCounts Checked, IReadOnlyList<DamagedItem> Damaged, IReadOnlyList<string> Healed, IReadOnlyList<string> Quarantined,
     IReadOnlyList<UnreadItem> Unread, DateTimeOffset? OldestCheck)
 {
+    /// <summary>Points that are whole as far as the repository goes, but may lack changes of their disks.</summary>
+    public IReadOnlyList<DoubtfulItem> Doubtful { get; init; } = [];
+
     /// <summary>Restore points whose disks were not read, as the key does not open their key domains.</summary>
     public int OtherDomains { get; init; }
 
@@ -35,6 +38,9 @@ public sealed record VerifyResult(
 
 /// <summary>How much was looked at.</summary>
 public sealed record VerifyCounts(string Level, int Points, long Objects, long Bytes);
+
+/// <summary>A disk of a point that may lack changes.</summary>
+public sealed record DoubtfulItem(string Point, string Disk, string Problem);
 
 /// <summary>An object that the store would not read.</summary>
 public sealed record UnreadItem(string Object, string Problem);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+using Tidemark.Engine.Auditing;
 using Tidemark.Storage;
 
 namespace Tidemark.Engine.Verify;
@@ -37,6 +38,9 @@ internal static class VerifyRun
                 found.Unread.Select(item => new UnreadItem(item.Key, item.Problem)).ToList(),
                 found.OldestCheck)
             {
+                Doubtful = PointMarks.Mark(all.Points).Where(point => chosen is null || chosen.Contains(point.Id))
+                    .SelectMany(point => point.Disks.Where(disk => disk.Doubt is not null).Select(disk =>
+                        new DoubtfulItem(point.ShortId, disk.Name, PointMarks.Sentence(disk)))).ToList(),
                 OtherDomains = found.OtherDomains,
             };
         }

@@ -77,15 +77,21 @@ public sealed record DiskDescription
             IsShareable = disk.Element("shareable") != null,
             IsTransient = disk.Element("transient") != null,
             Serial = disk.ChildText("serial"),
+            Backing = [.. ReadBacking(disk)],
             DefinedBelow = Below(disk.Element("backingStore")),
             IsSlice = disk.Element("source")?.Element("slices") != null,
-            Backing = [.. ReadBacking(disk)],
             IsEncrypted = disk.Element("encryption") != null || disk.Element("source")?.Element("encryption") != null,
             HasMirror = disk.Element("mirror") != null,
             StartupPolicy = disk.Element("source").Text("startupPolicy"),
             DiscardMode = driver.Text("discard"),
             Alias = disk.Element("alias").Text("name"),
         };
+    }
+
+    private static IEnumerable<DiskSource> ReadBacking(XElement disk)
+    {
+        for (var layer = disk.Element("backingStore"); layer?.Element("source") != null; layer = layer.Element("backingStore"))
+            yield return DiskSource.Read(layer) with { Index = XmlText.ToInt32(layer.Text("index")) }; // not on its source, unlike a disk's
     }
 
     private static List<string> Below(XElement? backing)
@@ -98,12 +104,6 @@ public sealed record DiskDescription
         }
 
         return paths;
-    }
-
-    private static IEnumerable<DiskSource> ReadBacking(XElement disk)
-    {
-        for (var layer = disk.Element("backingStore"); layer?.Element("source") != null; layer = layer.Element("backingStore"))
-            yield return DiskSource.Read(layer);
     }
 }
 

@@ -56,6 +56,9 @@ public sealed partial class BackupRun : IAsyncDisposable
 
     public MachineId MachineId => _start.Machine;
 
+    /// <summary>The place its point will have among the machine's points.</summary>
+    public long Seq => _start.Seq;
+
     /// <summary>Time per stage so far.</summary>
     public RunCounters Counters { get; } = new();
 
@@ -74,8 +77,13 @@ public sealed partial class BackupRun : IAsyncDisposable
     internal bool HasFailed => Volatile.Read(ref _failure) is not null;
 
     /// <summary>Begins a disk; what is not written is inherited from <paramref name="origin"/>, or zero without one.</summary>
+    /// <param name="name">The disk.</param>
+    /// <param name="size">Bytes.</param>
+    /// <param name="chunkLog2">Log2 of the chunk size.</param>
+    /// <param name="origin">The base.</param>
+    /// <param name="differs">Told of audited chunks [from, to) that are not what the base has, one call at a time.</param>
     /// <exception cref="ArgumentException">The size or chunk size is outside the format, or the base has another chunk size.</exception>
-    public DiskWriter OpenDisk(string name, long size, int chunkLog2, TreeRef? origin)
+    public DiskWriter OpenDisk(string name, long size, int chunkLog2, TreeRef? origin, Action<long, long>? differs = null)
     {
         ThrowIfFailed();
         if (size is < 0 or > StorageLimits.MaxDiskSize || !StorageLimits.IsChunkLog2(chunkLog2))
@@ -84,7 +92,7 @@ public sealed partial class BackupRun : IAsyncDisposable
             throw new ArgumentException($"Disk '{name}' has chunks of 2^{chunkLog2} bytes, its base 2^{origin.ChunkLog2}.", nameof(origin));
         if (origin is not null && !_start.Pinned.Contains(origin.Root) && !origin.Root.IsZero)
             throw new ArgumentException($"The base of disk '{name}' belongs to no point this run began with.", nameof(origin));
-        var disk = new DiskWriter(this, name, new TreeShape(size, chunkLog2), origin);
+        var disk = new DiskWriter(this, name, new TreeShape(size, chunkLog2), origin, differs);
         lock (_disks)
             _disks.Add(disk);
         return disk;

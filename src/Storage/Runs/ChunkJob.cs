@@ -21,6 +21,9 @@ internal readonly record struct ChunkOutcome(ChunkFate Fate, BlobId Id, BlobLoca
 /// </summary>
 internal sealed record ChunkJob(IMemoryOwner<byte> Buffer, int Length, int ChunkSize, BlobId Inherited, bool HasOrigin, bool IsHurt)
 {
+    /// <summary>Said to be what the base has; if not, that is reported.</summary>
+    public bool IsAudit { get; init; }
+
     private readonly TaskCompletionSource<ChunkOutcome> _done = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     public Task<ChunkOutcome> Done => _done.Task;

@@ -41,6 +41,9 @@ public sealed record DiskResult
     /// <summary>Of the stored chunks, those the base had lost.</summary>
     public long HealedChunks { get; init; }
 
+    /// <summary>A few of the chunks that are data and differ from the base, chosen evenly among them.</summary>
+    public IReadOnlyList<long> SomeChanged { get; init; } = [];
+
     internal TreeShape Shape { get; }
 
     internal BuiltTree Tree { get; }
@@ -60,6 +63,8 @@ public sealed class DiskWriter
     private readonly string _name;
     private readonly TreeShape _shape;
     private readonly TreeRef? _origin;
+    private readonly Action<long, long>? _differs;
+    private readonly ChangeSample _sample;
     private readonly Channel<Step> _steps = Channel.CreateBounded<Step>(QueuedSteps);
     private readonly Task<HurtTree> _hurt;
     private readonly Task<BuiltTree> _building;
@@ -76,9 +81,10 @@ public sealed class DiskWriter
     private long _storedChunks;
     private long _healedChunks;
 
-    internal DiskWriter(BackupRun run, string name, TreeShape shape, TreeRef? origin)
+    internal DiskWriter(BackupRun run, string name, TreeShape shape, TreeRef? origin, Action<long, long>? differs)
     {
-        (_run, _name, _shape, _origin) = (run, name, shape, origin);
+        (_run, _name, _shape, _origin, _differs) = (run, name, shape, origin, differs);
+        _sample = new ChangeSample(run.Id);
         _hurt = run.FindHurtAsync(origin);
         _building = run.Scheduler.Start(BuildAsync);
     }
@@ -98,7 +104,17 @@ public sealed class DiskWriter
     /// </summary>
     /// <exception cref="ArgumentException">The chunk is not after the last one, or outside the disk, or the buffer is too
     /// small.</exception>
-    public async ValueTask WriteAsync(long chunk, IMemoryOwner<byte> buffer, CancellationToken cancellationToken)
+    public ValueTask WriteAsync(long chunk, IMemoryOwner<byte> buffer, CancellationToken cancellationToken) =>
+        PutAsync(chunk, buffer, isAudit: false, cancellationToken);
+
+    /// <summary>
+    /// Writes a chunk that is said to be what the base has, and reports when it is not. Either way the disk ends up with this content.
+    /// </summary>
+    /// <inheritdoc cref="WriteAsync(long, IMemoryOwner{byte}, CancellationToken)"/>
+    public ValueTask AuditAsync(long chunk, IMemoryOwner<byte> buffer, CancellationToken cancellationToken) =>
+        PutAsync(chunk, buffer, isAudit: true, cancellationToken);
+
+    private async ValueTask PutAsync(long chunk, IMemoryOwner<byte> buffer, bool isAudit, CancellationToken cancellationToken)
     {
         var owned = buffer;
         try
@@ -109,7 +125,10 @@ public sealed class DiskWriter
             Advance(chunk, chunk + 1);
             var hurt = await _hurt.OrCancelled(cancellationToken);
             var inherited = hurt.IsUnreadable(chunk) ? default : await OriginIdAsync(chunk, cancellationToken);
-            var job = new ChunkJob(buffer, _shape.LengthOf(chunk), ChunkSize, inherited, !inherited.IsZero, hurt.IsHurt(chunk));
+            var job = new ChunkJob(buffer, _shape.LengthOf(chunk), ChunkSize, inherited, !inherited.IsZero, hurt.IsHurt(chunk))
+            {
+                IsAudit = isAudit,
+            };
             await _run.GuardAsync(_steps.Writer.WriteAsync(new Step(chunk, chunk + 1, job), cancellationToken));
             owned = null;
             await _run.GuardAsync(_run.AddAsync(job, cancellationToken));
@@ -132,12 +151,20 @@ public sealed class DiskWriter
 
     /// <summary>Makes chunks [from, to) zero; costs nothing where the base has zero too.</summary>
     /// <exception cref="ArgumentException">The range is not after what was written, or outside the disk.</exception>
-    public async ValueTask ZeroAsync(long from, long to, CancellationToken cancellationToken)
+    public ValueTask ZeroAsync(long from, long to, CancellationToken cancellationToken) =>
+        ClearAsync(from, to, isAudit: false, cancellationToken);
+
+    /// <summary>Makes chunks [from, to) zero, which the base is said to have there too, and reports those where it has not.</summary>
+    /// <inheritdoc cref="ZeroAsync(long, long, CancellationToken)"/>
+    public ValueTask AuditZeroAsync(long from, long to, CancellationToken cancellationToken) =>
+        ClearAsync(from, to, isAudit: true, cancellationToken);
+
+    private async ValueTask ClearAsync(long from, long to, bool isAudit, CancellationToken cancellationToken)
     {
         _run.ThrowIfFailed();
         CheckOrder(from, to);
         Advance(from, to);
-        await _run.GuardAsync(_steps.Writer.WriteAsync(new Step(from, to, null), cancellationToken));
+        await _run.GuardAsync(_steps.Writer.WriteAsync(new Step(from, to, null) { IsAudit = isAudit }, cancellationToken));
     }
 
     /// <summary>
@@ -195,11 +222,12 @@ public sealed class DiskWriter
             KnownChunks = _knownChunks,
             StoredChunks = _storedChunks,
             HealedChunks = _healedChunks,
+            SomeChanged = _sample.Chunks,
         };
     }
 
-    /// <summary>Ends the disk without a result, for a run that failed.</summary>
-    internal async Task AbandonAsync()
+    /// <summary>Ends the disk without a result: for a run that failed, or one that writes the disk anew with another writer.</summary>
+    public async Task AbandonAsync()
     {
         _steps.Writer.TryComplete();
         await _building.Quietly();
@@ -311,12 +339,16 @@ public sealed class DiskWriter
     {
         if (step.Job is not { } job)
         {
+            if (step.IsAudit)
+                await ReportDataAsync(step.From, step.To, stop);
             await tree.ClearAsync(step.From, step.To, stop);
             return;
         }
 
         var outcome = await job.Done;
         var length = _shape.LengthOf(step.From);
+        if (job.IsAudit && outcome.Id != job.Inherited) // both are zero for a chunk of zero bytes
+            _differs?.Invoke(step.From, step.To);
         switch (outcome.Fate)
         {
             case ChunkFate.Zero:
@@ -338,9 +370,30 @@ public sealed class DiskWriter
                 break;
         }
 
-        _changed += outcome.Id == job.Inherited ? 0 : length;
+        if (outcome.Id != job.Inherited)
+        {
+            _changed += length;
+            _sample.Add(step.From);
+        }
+
         await tree.SetAsync(step.From, outcome.Id, outcome.Location, outcome.Blob, stop);
     }
 
-    private readonly record struct Step(long From, long To, ChunkJob? Job);
+    // What is zero now and data in the base.
+    private async ValueTask ReportDataAsync(long from, long to, CancellationToken stop)
+    {
+        if (_origin is null)
+            return;
+        var end = Math.Min(to, _origin.Shape.ChunkCount);
+        while (await _run.Trees.LastDataAsync(_origin, from, end, stop) is { Chunk: >= 0 } found)
+        {
+            _differs?.Invoke(found.Chunk, found.Chunk + 1);
+            end = found.Chunk;
+        }
+    }
+
+    private readonly record struct Step(long From, long To, ChunkJob? Job)
+    {
+        public bool IsAudit { get; init; }
+    }
 }

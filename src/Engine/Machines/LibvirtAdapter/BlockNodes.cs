@@ -7,8 +7,10 @@ namespace Tidemark.Engine.Machines.LibvirtAdapter;
 /// <param name="Node">QEMU's name of the node.</param>
 /// <param name="File">Path of the image; null for network images.</param>
 /// <param name="Compat">qcow2 version, <c>0.10</c> or <c>1.1</c>; null for other formats.</param>
+/// <param name="DataFile">The external file with its data, as the image names it; null for data in the image itself.</param>
 /// <param name="Bitmaps">Its bitmaps.</param>
-internal sealed record BlockNode(string Node, string? File, string? Compat, IReadOnlyDictionary<string, BitmapHealth> Bitmaps);
+internal sealed record BlockNode(
+    string Node, string? File, string? Compat, string? DataFile, IReadOnlyDictionary<string, BitmapHealth> Bitmaps);
 
 /// <summary>
 /// Reads QEMU's answer to <c>query-block</c>. Only the running QEMU knows its bitmaps: the image file shows old ones as in use
@@ -66,7 +68,7 @@ internal static class BlockNodes
             }
         }
 
-        return new BlockNode(Text(inserted, "node-name") ?? "", FileOf(Text(inserted, "file")), Compat(image), bitmaps);
+        return new BlockNode(Text(inserted, "node-name") ?? "", FileOf(Text(inserted, "file")), OfFormat(image, "compat"), OfFormat(image, "data-file"), bitmaps);
     }
 
     private static BitmapHealth Health(JsonElement bitmap) =>
@@ -74,11 +76,11 @@ internal static class BlockNodes
         : Flag(bitmap, "busy") ? BitmapHealth.Busy
         : BitmapHealth.Recording;
 
-    private static string? Compat(JsonElement image) =>
+    private static string? OfFormat(JsonElement image, string name) =>
         image.ValueKind == JsonValueKind.Object
         && image.TryGetProperty("format-specific", out var specific)
         && specific.TryGetProperty("data", out var data)
-            ? Text(data, "compat")
+            ? Text(data, name)
             : null;
 
     private static string? FileOf(string? text) => text is not null && text.StartsWith('/') ? text : null;

@@ -43,7 +43,10 @@ internal sealed class LibvirtHypervisor : IHypervisor
 
     public async Task<Machine?> FindAsync(string nameOrUuid, CancellationToken cancellationToken) =>
         await LibvirtFailures.TranslateAsync(async () =>
-            await DomainAsync(nameOrUuid, cancellationToken) is { } domain ? await DescribeAsync(domain, cancellationToken) : null);
+        {
+            await _connection.ReopenAsync(ReopenPatience, cancellationToken); // the daemon may have been restarted since the last run
+            return await DomainAsync(nameOrUuid, cancellationToken) is { } domain ? await DescribeAsync(domain, cancellationToken) : null;
+        });
 
     public Task<MachineDefinition> DefinitionAsync(Machine machine, CancellationToken cancellationToken) =>
         LibvirtFailures.TranslateAsync(async () =>
@@ -193,6 +196,15 @@ internal sealed class LibvirtHypervisor : IHypervisor
         };
     }
 
+    private static BackingImage Describe(DiskSource source, IReadOnlyDictionary<string, BlockNode> nodes)
+    {
+        var node = source.Index is { } index ? nodes.GetValueOrDefault(BlockNodes.NameOf(index)) : null;
+        var path = node?.File ?? (source.Kind is DiskSourceKind.File or DiskSourceKind.Block ? source.Path : null);
+        return new BackingImage(
+            path is null ? null : ImageIdentity.Read(path),
+            node?.Bitmaps ?? new Dictionary<string, BitmapHealth>(StringComparer.Ordinal));
+    }
+
     private static async Task DescribeOfflineAsync(
         DiskDescription disk, List<MachineDisk> disks, List<UnprotectedDisk> left, CancellationToken cancellationToken)
     {
@@ -204,15 +216,6 @@ internal sealed class LibvirtHypervisor : IHypervisor
         {
             left.Add(new UnprotectedDisk(disk.Target, e.Message));
         }
-    }
-
-    private static BackingImage Describe(DiskSource source, IReadOnlyDictionary<string, BlockNode> nodes)
-    {
-        var node = source.Index is { } index ? nodes.GetValueOrDefault(BlockNodes.NameOf(index)) : null;
-        var path = node?.File ?? (source.Kind is DiskSourceKind.File or DiskSourceKind.Block ? source.Path : null);
-        return new BackingImage(
-            path is null ? null : ImageIdentity.Read(path),
-            node?.Bitmaps ?? new Dictionary<string, BitmapHealth>(StringComparer.Ordinal));
     }
 
     private static async Task<MachineDisk?> TryDescribeAsync(
@@ -243,6 +246,7 @@ internal sealed class LibvirtHypervisor : IHypervisor
             Serial = disk.Serial,
             Size = size,
             Identity = path is null ? null : ImageIdentity.Read(path),
+            DataFile = path is not null && node?.DataFile is { } data ? DataFile.Read(path, data) : null,
             Untrackable = DiskProtection.WhyUntracked(disk.Format, node?.Compat),
             Bitmaps = node?.Bitmaps ?? new Dictionary<string, BitmapHealth>(StringComparer.Ordinal),
         };

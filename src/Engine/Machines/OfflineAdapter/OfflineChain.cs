@@ -14,12 +14,6 @@ internal sealed record OfflineImage(StorageFile File, StorageFile? DataFile, Ima
     /// <summary>Somebody wrote to the data file after QEMU closed the image, which it does last.</summary>
     public bool IsDataFileNewer =>
         DataFile is { } data && FileStamp.Read(data.Path).Modified > FileStamp.Read(File.Path).Modified;
-
-    /// <summary>Its own bitmaps.</summary>
-    public IReadOnlyDictionary<string, BitmapHealth> Bitmaps() => Info.Bitmaps.ToDictionary(
-        bitmap => bitmap.Name,
-        bitmap => bitmap is { Records: true, InUse: false } ? BitmapHealth.Recording : BitmapHealth.Broken,
-        StringComparer.Ordinal);
 }
 
 /// <summary>An image of a stopped machine, and the images below it, as they say of themselves. Reading takes no lock on any of them.</summary>
@@ -60,15 +54,39 @@ internal sealed class OfflineChain
         return new OfflineChain(images);
     }
 
-    /// <summary>The bitmaps of the machine's own image. Below it each image has its own; the planner knows which of them are needed.</summary>
-    public IReadOnlyDictionary<string, BitmapHealth> Bitmaps() => Images.Any(image => image.IsDataFileNewer)
-        ? Images[0].Bitmaps().ToDictionary(
-            pair => pair.Key, pair => pair.Value == BitmapHealth.Recording ? BitmapHealth.Incomplete : pair.Value, StringComparer.Ordinal)
-        : Images[0].Bitmaps();
+    /// <summary>The bitmaps of the machine's own image: one counts only if every image that can have changed since has it, whole.</summary>
+    public IReadOnlyDictionary<string, BitmapHealth> Bitmaps()
+    {
+        var health = new Dictionary<string, BitmapHealth>(StringComparer.Ordinal);
+        foreach (var bitmap in Top.Bitmaps)
+            health[bitmap.Name] = HealthOf(bitmap.Name);
+        return health;
+    }
+
+    /// <summary>The images below the machine's own one, the nearest first.</summary>
+    public IReadOnlyList<BackingImage> Backing() => Images.Skip(1)
+        .Select(image => new BackingImage(
+            ImageIdentity.Read(image.File.Path),
+            image.Info.Bitmaps.ToDictionary(
+                bitmap => bitmap.Name, bitmap => Records(bitmap) ? BitmapHealth.Recording : BitmapHealth.Broken, StringComparer.Ordinal)))
+        .ToList();
 
     /// <summary>The images that carry a bitmap: together they know what changed.</summary>
     public IEnumerable<int> With(string bitmap) =>
-        Enumerable.Range(0, Images.Count).Where(at => Images[at].Info.Bitmaps.Any(found => found.Name == bitmap));
+        Enumerable.Range(0, Images.Count).Where(at => Find(Images[at], bitmap) is not null);
+
+    private BitmapHealth HealthOf(string bitmap)
+    {
+        var with = With(bitmap).ToList();
+        // Contiguous from the top: a gap is an image whose changes nobody noted.
+        if (with[^1] != with.Count - 1 || with.Any(at => Find(Images[at], bitmap) is not { } found || !Records(found)))
+            return BitmapHealth.Broken;
+        return Images.Any(image => image.IsDataFileNewer) ? BitmapHealth.Incomplete : BitmapHealth.Recording;
+    }
+
+    private static bool Records(BitmapInfo bitmap) => bitmap is { Records: true, InUse: false };
+
+    private static BitmapInfo? Find(OfflineImage image, string bitmap) => image.Info.Bitmaps.FirstOrDefault(found => found.Name == bitmap);
 
     private static string Text(BitmapInfo bitmap) => $"{bitmap.Name} {bitmap.Granularity} {string.Join(' ', bitmap.Flags)}";
 

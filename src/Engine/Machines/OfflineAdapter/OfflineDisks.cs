@@ -22,8 +22,8 @@ internal static class OfflineDisks
             Serial = disk.Serial,
             Size = chain.Top.VirtualSize,
             Identity = ImageIdentity.Read(path),
-            Backing = chain.Images.Skip(1)
-                .Select(image => new BackingImage(ImageIdentity.Read(image.File.Path), image.Bitmaps())).ToList(),
+            Backing = chain.Backing(),
+            DataFile = chain.Top.DataFile is { } data ? DataFile.Read(path, data) : null,
             Untrackable = DiskProtection.WhyUntracked(disk.Format, chain.Top.Compat),
             Bitmaps = chain.Bitmaps(),
         };

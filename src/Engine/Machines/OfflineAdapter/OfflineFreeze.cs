@@ -65,12 +65,13 @@ internal sealed class OfflineFreeze(IHypervisor hypervisor, LibvirtConnection co
 
     private static bool IsAsPlanned(OfflineChain chain, MachineDisk disk) =>
         chain.Top.VirtualSize == disk.Size
-        && chain.Images.Select(image => ImageIdentity.Read(image.File.Path))
-            .SequenceEqual([disk.Identity, .. disk.Backing.Select(image => image.Identity)])
-        && chain.Images.Select(image => image.Bitmaps().Keys.Order(StringComparer.Ordinal))
-            .Zip([disk.Bitmaps.Keys, .. disk.Backing.Select(image => image.Bitmaps.Keys)], (now, then) =>
-                now.SequenceEqual(then.Order(StringComparer.Ordinal), StringComparer.Ordinal))
-            .All(same => same);
+        && ImageIdentity.Read(chain.Images[0].File.Path) == disk.Identity
+        && Names(chain.Bitmaps()) == Names(disk.Bitmaps)
+        && chain.Backing().Select(image => (image.Identity, Names(image.Bitmaps)))
+            .SequenceEqual(disk.Backing.Select(image => (image.Identity, Names(image.Bitmaps))));
+
+    private static string Names(IReadOnlyDictionary<string, BitmapHealth> bitmaps) =>
+        string.Join(' ', bitmaps.Keys.Order(StringComparer.Ordinal));
 
     private async Task<List<OfflineChain>> ReadChainsAsync(CancellationToken cancellationToken)
     {
