@@ -119,7 +119,9 @@ internal sealed class Lineage
     /// <summary>Our checkpoints as they are once a run has committed, with the one it made.</summary>
     public IReadOnlyList<CheckpointRecord> Next(BackupPlan plan, string? checkpoint, DateTimeOffset time)
     {
-        var replaced = plan.Disks.Where(disk => disk.Track).Select(disk => disk.Disk.Name).ToHashSet(StringComparer.Ordinal);
+        // Of a stopped machine, a disk goes on from the checkpoint that its changes were read from.
+        var replaced = plan.Disks.Where(disk => disk.Track || !disk.IsIncremental)
+            .Select(disk => disk.Disk.Name).ToHashSet(StringComparer.Ordinal);
         var kept = CheckpointTree.Mend(InPoints().Where(record =>
             _checkpoints.Contains(record.Name) && record.Disks.Any(disk => !replaced.Contains(disk.Name)))).Records;
         return checkpoint is null ? kept :

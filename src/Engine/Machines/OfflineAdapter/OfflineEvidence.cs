@@ -10,6 +10,8 @@ namespace Tidemark.Engine.Machines.OfflineAdapter;
 /// </summary>
 internal sealed class OfflineEvidence
 {
+    private static readonly TimeSpan ReopenPatience = TimeSpan.FromSeconds(20);
+
     private readonly IHypervisor _hypervisor;
     private readonly Domain _domain;
     private readonly Machine _machine;
@@ -55,6 +57,7 @@ internal sealed class OfflineEvidence
         var changed = WhatChanged();
         try
         {
+            await _domain.Connection.ReopenAsync(ReopenPatience, cancellationToken); // the daemon may have been restarted
             if ((await _domain.GetStatusAsync(cancellationToken)).IsActive)
                 return Started(_machine.Name);
             if (changed is not null)
