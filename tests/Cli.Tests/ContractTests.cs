@@ -40,7 +40,9 @@ public sealed class ContractTests(LabFixture fixture)
         Assert.True(disk.GetProperty("verified").GetBoolean());
 
         var verify = (await command.RunAsync("verify", "--level", "data", "--json")).AssertDone().Json;
-        Assert.Equal(["ok", "checked", "damaged", "healed", "quarantined", "unread", "oldestCheck", "requests"], Keys(verify));
+        Assert.Equal(
+            ["ok", "checked", "damaged", "healed", "quarantined", "unread", "oldestCheck", "doubtful", "otherDomains", "requests"],
+            Keys(verify));
         var machines = (await command.RunAsync("machines", "--json")).AssertDone().Json;
         Assert.Contains(machines.GetProperty("machines").EnumerateArray(), item => item.GetProperty("name").GetString() == "json");
         await machine.StopAsync(CommandLine.Token);
@@ -127,7 +129,8 @@ public sealed class ContractTests(LabFixture fixture)
         Assert.Matches("^[0-9a-f]{12}$", point.GetProperty("id").GetString());
         Assert.EndsWith("+00:00", point.GetProperty("time").GetString(), StringComparison.Ordinal);
         var disk = Assert.Single(point.GetProperty("disks").EnumerateArray());
-        foreach (var key in (string[])["name", "size", "mode", "reason", "changedBytes", "readBytes", "storedBytes", "root"])
+        string[] keys = ["name", "size", "mode", "reason", "changedBytes", "readBytes", "storedBytes", "root", "auditedBytes", "doubt"];
+        foreach (var key in keys)
             Assert.True(disk.TryGetProperty(key, out _), $"'{key}' is missing.");
         Assert.Matches("^[0-9a-f]{64}$", disk.GetProperty("root").GetString());
         Assert.Equal("a CD-ROM drive", point.GetProperty("notProtected")[0].GetProperty("reason").GetString());

@@ -286,7 +286,8 @@ public sealed class AuditTests(LabFixture fixture)
         return (machine, data);
     }
 
-    private static BackupOptions Audit(int percent) => new() { Audit = AuditBudget.OfPercent(percent), ChunkLog2 = 16, Quiesce = Machines.Quiesce.Off };
+    private static BackupOptions Audit(int percent) =>
+        new() { Audit = AuditBudget.OfPercent(percent), ChunkLog2 = 16, Quiesce = Machines.Quiesce.Off };
 
     private static void AssertHealed(PointInfo point)
     {

@@ -42,7 +42,7 @@ public sealed class BackupPlannerTests
         { "not in the same file", disk => disk with { DataFile = Data }, previous => previous },
         { "not in the same file", disk => disk, previous => previous with { DataFile = Data } },
         { "which file", disk => disk with { DataFile = Data with { Identity = null } }, previous => previous with { DataFile = Data } },
-        { "another data file", WithData(Data with { Identity = Image with { Inode = "8" } }), previous => previous with { DataFile = Data } },
+        { "another data file", WithData(Data with { Identity = Image }), previous => previous with { DataFile = Data } },
         { "was cut from", WithData(Data with { Size = 4095 }), previous => previous with { DataFile = Data } },
         { "put back", WithData(Data with { Modified = Data.Modified.AddTicks(-1) }), previous => previous with { DataFile = Data } },
         { "missing on this disk", disk => disk with { Bitmaps = new Dictionary<string, BitmapHealth>() }, previous => previous },
@@ -54,6 +54,7 @@ public sealed class BackupPlannerTests
             previous => previous with { Checkpoint = "tidemark-gone" }
         },
         { "could not start tracking", disk => disk, previous => previous with { Checkpoint = null } },
+        { "of key domain 'shop', this one of no key domain", disk => disk, previous => previous with { Domain = "shop" } },
         { "raw images", disk => disk with { Untrackable = "raw images cannot carry a bitmap" }, previous => previous },
     };
 

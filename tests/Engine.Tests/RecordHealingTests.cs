@@ -2,7 +2,6 @@
 using System.Diagnostics;
 using Tidemark.Engine.Backup;
 using Tidemark.Engine.Checkpoints;
-using Tidemark.Engine.Runs;
 using Tidemark.Lab;
 using Tidemark.Libvirt;
 using Tidemark.Libvirt.Xml;
@@ -217,21 +216,24 @@ public sealed class RecordHealingTests(LabFixture fixture)
             await CheckpointAsync(machine, $"foreign-{i}");
         await lab.BackUpAsync(machine);
         var ours = (await EngineLab.CheckpointsAsync(machine)).Single(name => name.StartsWith("tidemark-", StringComparison.Ordinal));
-        await machine.Domain.DeleteCheckpointAsync(ours, CheckpointDeleteFlags.MetadataOnly, EngineLab.Token);
-        var plan = Stopwatch.StartNew();
-        var planned = await PlanAsync(lab, machine);
-        plan.Stop();
-        Assert.All(planned.Disks, disk => Assert.True(disk.IsIncremental, disk.Reason));
-        var truth = await EngineLab.TruthAsync(machine);
-        var run = Stopwatch.StartNew();
-        var before = TimeSpan.Zero;
-        lab.AtStep = step => before = step == RunStep.Planned ? run.Elapsed : before;
-        var point = await lab.BackUpAsync(machine);
-        Assert.All(point.Disks, disk => Assert.Equal("incremental", disk.Mode));
-        await lab.AssertRestoresAsync(point, truth);
-        TestContext.Current.TestOutputHelper?.WriteLine(
-            $"A plan took {plan.Elapsed.TotalMilliseconds:f0} ms, a run was planned and healed after {before.TotalMilliseconds:f0} ms.");
-        Assert.InRange(before, TimeSpan.Zero, TimeSpan.FromSeconds(6)); // 20 times the goal: other tests run beside this one
+        var found = (await lab.Hypervisor.FindAsync(machine.Domain.Uuid.ToString(), EngineLab.Token))!;
+        var best = TimeSpan.MaxValue;
+        for (var round = 0; round < 3; round++)
+        {
+            await machine.Domain.DeleteCheckpointAsync(ours, CheckpointDeleteFlags.MetadataOnly, EngineLab.Token);
+            var clock = Stopwatch.StartNew();
+            var homes = new RecordHomes(lab.Folders, null, found.Uuid);
+            var lineage = await Lineage.ReadAsync(lab.Hypervisor, lab.Repository, found, homes, _ => { }, EngineLab.Token);
+            var machineNow = await lineage.HealAsync(_ => { }, EngineLab.Token);
+            var plan = BackupPlanner.Plan(machineNow, lineage.Checkpoints, lineage.PreviousDisks, new BackupOptions());
+            clock.Stop();
+            Assert.All(plan.Disks, disk => Assert.True(disk.IsIncremental, disk.Reason));
+            TestContext.Current.TestOutputHelper?.WriteLine($"Planned and healed in {clock.Elapsed.TotalMilliseconds:f0} ms.");
+            best = clock.Elapsed < best ? clock.Elapsed : best;
+        }
+
+        Assert.InRange(best, TimeSpan.Zero, TimeSpan.FromSeconds(3)); // ten times the goal: other tests run beside this one
+        await lab.AssertNextAsync(machine, "incremental", "incremental", "incremental", "incremental");
         Assert.Equal(51, (await EngineLab.CheckpointsAsync(machine)).Count);
         await machine.StopAsync(EngineLab.Token);
     }

@@ -42,8 +42,8 @@ public sealed partial class LabMachine
     {
         if ((await Domain.GetStatusAsync(cancellationToken)).IsActive)
             await FlushAsync(target, cancellationToken);
-        var image = (await ImagesAsync(target, cancellationToken))[0];
-        var format = _disks[target].Disk.Format;
+        var disk = _disks[target].Disk;
+        var (image, format) = (disk.Uri ?? (await ImagesAsync(target, cancellationToken))[0], disk.Format);
         await Tool.RunAsync("qemu-img", ["convert", "-q", "-U", "-f", format, "-O", "raw", image, path], cancellationToken);
     }
 

@@ -53,6 +53,15 @@ public sealed class ModelTests
         ["a writer reads the index before what is condemned"] = (new(1, false, 1, 2), new() { CondemnBeforeIndex = false }),
         ["superseded names are forgotten"] = (new(1, false, 1, 2, Keys: true), new() { SupersededCumulative = false }),
 
+        // The index that is there before both says which segments count and which packs there are, whether a writer asks for packs or not.
+        ["packs go before the segments that named them, and a writer does not look for the pack"] =
+            (One, new() { SegmentsBeforePacks = false, PresenceChecked = false }),
+        ["packs go before the segments that named them, one collector"] =
+            (new(1, false, 1, 2, Keys: true), new() { SegmentsBeforePacks = false }),
+        ["packs go before the segments that named them, two writers"] = (new(2, false, 1, 1), new() { SegmentsBeforePacks = false }),
+        ["packs go before the segments that named them, copies and a reader"] =
+            (new(1, true, 1, 1, Copies: true, Repack: true), new() { SegmentsBeforePacks = false }),
+
         // The run is waited for, and then its segment counts or it is revoked; the rule only saves the wait.
         ["packs of running runs are condemned"] = (new(2, false, 1, 1), new() { LiveRunsSpared = false }),
     };

@@ -4,12 +4,12 @@ using Tidemark.Storage;
 namespace Tidemark.Protocol.Tests;
 
 /// <summary>
-/// Rules taken out of the real code are caught by the simulation that the whole code passes. Those whose moment is too seldom for that
-/// many seeds (docs/concurrency.md names them) are held by the model.
+/// Rules taken out of the real code are caught by the simulation that the whole code passes: by chance, or in a plot of their own.
 /// </summary>
 public sealed class RuleTests
 {
     private const int Budget = 3000;
+    private const int PlotBudget = 300;
 
     private static readonly Dictionary<string, WriterRules> OfWriters = new(StringComparer.Ordinal)
     {
@@ -29,15 +29,27 @@ public sealed class RuleTests
         ["a collector does not read the roster"] = new() { GoneStaysGone = false },
     };
 
+    // Rules whose moment is too seldom for chance: each has a plot that goes straight for it.
+    private static readonly Dictionary<string, CollectorRules> OfPlots = new(StringComparer.Ordinal)
+    {
+        [Plots.Heir] = new() { PinsProtect = false },
+        [Plots.Move] = new() { IndexBeforeDelete = false },
+        [Plots.Undo] = new() { ExpireAfterWindow = false },
+        [Plots.Gap] = new() { CondemnBeforeListingRuns = false },
+    };
+
     // docs/concurrency.md says which other rule holds what these hold.
     private static readonly Dictionary<string, (WriterRules Writers, CollectorRules Collectors)> Redundant = new(StringComparer.Ordinal)
     {
         ["the index is read before what is condemned"] = (new() { CondemnBeforeIndex = false }, new()),
         ["a writer does not read the roster"] = (new() { GoneStaysGone = false }, new()),
         ["packs of running runs are condemned"] = (new(), new() { PackOfLiveRunSpared = false }),
+        ["packs go before the segments that named them"] = (new(), new() { SegmentsBeforePacks = false }),
     };
 
     public static TheoryData<string> RedundantNames => [.. Redundant.Keys];
+
+    public static TheoryData<string> PlotNames => [.. OfPlots.Keys];
 
     public static TheoryData<string> Names => [.. OfWriters.Keys, .. OfCollectors.Keys];
 
@@ -55,6 +67,19 @@ public sealed class RuleTests
         var output = TestContext.Current.TestOutputHelper;
         output?.WriteLine($"When {rule}: {result.Counters["seeds"]} seeds, {result.Failure}; {result.Counters}");
         Assert.True(result.Failure is not null, $"When {rule}, {result.Counters["seeds"]} seeds lose nothing.");
+    }
+
+    [Theory]
+    [MemberData(nameof(PlotNames))]
+    public void RuleTakenOutInItsPlot_IsCaught(string plot)
+    {
+        var rules = OfPlots[plot];
+        if (Seeds.Only is { } seed)
+            SimulationTests.Show(seed, null, rules, plot);
+        var result = Seeds.Run(
+            Seeds.FirstOr(1), Seeds.CountOr(PlotBudget), number => SimulationTests.Play(number, null, null, rules, plot));
+        TestContext.Current.TestOutputHelper?.WriteLine($"{plot}: {result.Counters["seeds"]} seeds, {result.Failure}; {result.Counters}");
+        Assert.True(result.Failure is not null, $"Without its rule, {result.Counters["seeds"]} seeds of '{plot}' lose nothing.");
     }
 
     [Theory]

@@ -133,12 +133,13 @@ internal static class BackupOptionsOnCommandLine
     {
         if (text is null)
             return AuditBudget.Default;
-        if (text.EndsWith('%') && decimal.TryParse(text[..^1], NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var percent)
-            && percent <= 100)
+        const NumberStyles style = NumberStyles.AllowDecimalPoint;
+        if (text.EndsWith('%') && decimal.TryParse(text[..^1], style, CultureInfo.InvariantCulture, out var percent) && percent <= 100)
             return AuditBudget.OfPercent(percent);
         if (Sizes.TryParse(text, out var bytes))
             return AuditBudget.OfBytes(bytes);
-        throw EngineException.Usage($"Audit '{text}' is neither a percentage up to 100% nor a size.", "--audit 2%, --audit 10G or --audit 0");
+        throw EngineException.Usage(
+            $"Audit '{text}' is neither a percentage up to 100% nor a size.", "--audit 2%, --audit 10G or --audit 0");
     }
 
     private static int? ReadChunkSize(string? text)

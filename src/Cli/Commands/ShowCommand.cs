@@ -33,7 +33,7 @@ internal static class ShowCommand
             .AppendLine($"  time         {Sizes.Time(point.Time)} UTC")
             .AppendLine($"  machine      {point.MachineUuid} on {point.Host}")
             .AppendLine($"  consistency  {point.Consistency}");
-        if (point.Domain.Length > 0)
+        if (point.Domain is not null)
             text.AppendLine($"  key domain   {point.Domain}");
         foreach (var (key, value) in point.Tags)
             text.AppendLine($"  tag          {key}={value}");

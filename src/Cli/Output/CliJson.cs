@@ -47,7 +47,8 @@ internal sealed record MachineDiskDocument(string Name, long Size, string Kind, 
 internal sealed record KeysDocument(IReadOnlyList<KeyEntry> Keys);
 
 /// <summary><c>key add --json</c>.</summary>
-internal sealed record KeyAddedDocument(string Slot, string Role, string? KeyFile, string? Domain);
+internal sealed record KeyAddedDocument(
+    string Slot, string Role, string? KeyFile, [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Domain);
 
 /// <summary><c>key remove --json</c>.</summary>
 internal sealed record KeyRemovedDocument(string Removed);

@@ -22,6 +22,8 @@ internal sealed class DiskBackup(
     Storage.BackupRun stored, IFrozenPoint frozen, RepositorySession repository, string machineUuid, AuditBudget budget,
     Action<string> warn)
 {
+    private const int WitnessesKept = 8;
+
     // A suspect that is gone may still be brought back for a while; how long is a matter of space only.
     private static readonly TimeSpan SuspectsKept = TimeSpan.FromDays(30);
 
@@ -110,9 +112,7 @@ internal sealed class DiskBackup(
     // Chunks that changed in earlier runs still show what the disk was then: they fill up where this run changed few.
     private static IReadOnlyList<long> WitnessesOf(DiskResult result, PreviousDisk? previous, long chunks) =>
         [.. result.SomeChanged.Concat(previous?.Audit?.Witnesses ?? []).Where(chunk => chunk >= 0 && chunk < chunks)
-            .Distinct().Take(ChangesKept)];
-
-    private const int ChangesKept = 8;
+            .Distinct().Take(WitnessesKept)];
 
     private static DiskPlan Doubted(DiskPlan plan, Suspicion suspicion) => plan with
     {

@@ -45,7 +45,8 @@ internal static class PointMarks
     /// <param name="disk">One that may lack changes.</param>
     public static string Sentence(PointDisk disk) => disk.Doubt is not { } doubt
         ? throw new ArgumentException($"Disk '{disk.Name}' is not doubted.", nameof(disk))
-        : $"Disk '{disk.Name}' may lack changes {Since(doubt.Since)}: the backup of {Text(doubt.Found)} found some that no bitmap had named.";
+        : $"Disk '{disk.Name}' may lack changes {Since(doubt.Since)}: the backup of {Text(doubt.Found)} found some that no bitmap had "
+            + "named.";
 
     /// <summary>What a run that found it out says of earlier points, by their short ids.</summary>
     public static string Sentence(string disk, IReadOnlyList<string> points, DateTimeOffset? since) =>

@@ -51,7 +51,8 @@ internal static class PointDocuments
             record.Name,
             record.Created,
             record.Parent,
-            record.Disks.Select(disk => new PointCheckpointDisk(disk.Name, disk.Size, ImageDocuments.Write(disk.Identity))).ToList())).ToList());
+            record.Disks.Select(disk =>
+                new PointCheckpointDisk(disk.Name, disk.Size, ImageDocuments.Write(disk.Identity))).ToList())).ToList());
 
     /// <summary>
     /// What a point says of the checkpoint made with it, which is the only one it is believed for; nothing when none was. Points of

@@ -31,7 +31,7 @@ public sealed record HealingPlan(IReadOnlyList<CheckpointRecord> Redefine, IRead
         {
             if (recorded.Contains(name))
             {
-                if (machine.Disks.Count > 0 && machine.Disks.All(disk => !disk.Bitmaps.ContainsKey(name)))
+                if (machine.Disks.Count > 0 && machine.Disks.All(disk => !disk.BitmapNames.Contains(name, StringComparer.Ordinal)))
                     forget.Add(name);
             }
             else if (Whole(machine, previous, name) is { Count: > 0 } disks)

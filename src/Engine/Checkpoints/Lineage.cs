@@ -99,8 +99,11 @@ internal sealed class Lineage
     /// </summary>
     public async Task<Machine> HealAsync(Action<string> tell, CancellationToken cancellationToken)
     {
-        await DropDeadAsync(tell, cancellationToken);
-        foreach (var name in _healing.Forget)
+        // Of a machine that is off only records can be told again: its images are read, never written.
+        var runs = _machine.State != MachineState.Off;
+        if (runs)
+            await DropDeadAsync(tell, cancellationToken);
+        foreach (var name in runs ? _healing.Forget : [])
         {
             await _hypervisor.ForgetCheckpointAsync(_machine.Uuid, name, cancellationToken);
             _checkpoints.Remove(name);
@@ -229,7 +232,7 @@ internal sealed class Lineage
     // By record or by bitmap alone: a machine that was defined anew has lost its records, and the bitmaps would stay for ever.
     private IEnumerable<(string Name, Guid Run)> Ours()
     {
-        foreach (var text in _checkpoints.Union(_machine.Disks.SelectMany(disk => disk.Bitmaps.Keys), StringComparer.Ordinal))
+        foreach (var text in _checkpoints.Union(_machine.Disks.SelectMany(disk => disk.BitmapNames), StringComparer.Ordinal))
         {
             if (CheckpointName.TryParse(text, out var name) && name.Value.Repository == _repository.Part)
                 yield return (text, name.Value.Run);

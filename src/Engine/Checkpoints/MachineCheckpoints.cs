@@ -39,7 +39,7 @@ public sealed record MachineCheckpoints
         var before = earlier?.Checkpoints ?? [];
         var noted = before.Concat(own).GroupBy(record => record.Name, StringComparer.Ordinal)
             .ToDictionary(group => group.Key, group => group.Last(), StringComparer.Ordinal);
-        var left = machine.Disks.SelectMany(disk => disk.Bitmaps.Keys).ToHashSet(StringComparer.Ordinal);
+        var left = machine.Disks.SelectMany(disk => disk.BitmapNames).ToHashSet(StringComparer.Ordinal);
         var mine = own.Select(record => record.Repository).ToHashSet(StringComparer.Ordinal);
         var forgotten = before.Where(record =>
             left.Contains(record.Name) && (record.Repository is null || !mine.Contains(record.Repository)));

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+using System.Text.Json.Serialization;
 using Tidemark.Engine.Auditing;
 using Tidemark.Engine.Points;
 using Tidemark.Engine.Repositories;
@@ -17,6 +18,7 @@ public sealed record CopySummary(
     IReadOnlyList<PointInfo> Copied, int AlreadyThere, IReadOnlyList<CopyFailure> Failed, long ReadBytes, long StoredBytes)
 {
     /// <summary>Points left out, as the key does not open their key domains.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
     public int OtherDomains { get; init; }
 }
 

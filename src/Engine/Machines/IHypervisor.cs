@@ -61,9 +61,6 @@ public interface IHypervisor : IAsyncDisposable
     /// <summary>Drops the hypervisor's record of a checkpoint and leaves every bitmap alone; nothing happens when there is none.</summary>
     Task ForgetCheckpointAsync(string machineUuid, string checkpoint, CancellationToken cancellationToken);
 
-    /// <summary>Removes one bitmap from the top image of a disk of a running machine; nothing happens when it is gone already.</summary>
-    Task RemoveBitmapAsync(string machineUuid, string disk, string bitmap, CancellationToken cancellationToken);
-
     /// <summary>
     /// Freezes the guest if asked, begins the frozen point and the new checkpoint in one transaction, thaws. Of a machine that is off,
     /// the images are opened as they are; it can make no checkpoint.

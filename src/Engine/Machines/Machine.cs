@@ -83,6 +83,10 @@ public sealed record MachineDisk
 
     /// <summary>The bitmaps of the topmost image as the running machine has them, by name.</summary>
     public required IReadOnlyDictionary<string, BitmapHealth> Bitmaps { get; init; }
+
+    /// <summary>Names of all bitmaps, also of those in the images below, which stay when a new image came on top without them.</summary>
+    public IEnumerable<string> BitmapNames =>
+        Bitmaps.Keys.Concat(Backing.SelectMany(image => image.Bitmaps.Keys)).Distinct(StringComparer.Ordinal);
 }
 
 /// <summary>An image below the topmost one of a disk; nothing writes to it any more.</summary>

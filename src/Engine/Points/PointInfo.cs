@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+using System.Text.Json.Serialization;
+
 namespace Tidemark.Engine.Points;
 
 /// <summary>A restore point as users and scripts see it; the shape is part of the command-line contract.</summary>
@@ -36,8 +38,9 @@ public sealed record PointInfo
 
     public required IReadOnlyList<string> Warnings { get; init; }
 
-    /// <summary>The key domain it belongs to; empty for none.</summary>
-    public string Domain { get; init; } = "";
+    /// <summary>The key domain it belongs to; null for none.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
+    public string? Domain { get; init; }
 
     /// <summary>The id of the repository it was copied from; null for one that a backup made.</summary>
     public required string? CopiedFrom { get; init; }
@@ -74,7 +77,7 @@ public sealed record DiskInfo
     /// <summary>Bytes read besides, although the bitmap called them unchanged.</summary>
     public long AuditedBytes { get; init; }
 
-    /// <summary>Since then every byte was compared with the disk at least once, and was what it should be; null: not all of it yet.</summary>
+    /// <summary>Since then every byte was compared with the disk at least once and was right; null: not all of it yet.</summary>
     public DateTimeOffset? CoveredSince { get; init; }
 
     /// <summary>Id of the restore point made then.</summary>

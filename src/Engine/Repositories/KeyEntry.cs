@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+using System.Text.Json.Serialization;
+
 namespace Tidemark.Engine.Repositories;
 
 /// <summary>A key slot as users see it.</summary>
@@ -8,7 +10,9 @@ namespace Tidemark.Engine.Repositories;
 /// <param name="Label">A word for people.</param>
 /// <param name="Created">When.</param>
 /// <param name="Domain">The key domain it opens; null when that is not one alone.</param>
-public sealed record KeyEntry(string Slot, string Role, string Kind, string Label, DateTimeOffset Created, string? Domain);
+public sealed record KeyEntry(
+    string Slot, string Role, string Kind, string Label, DateTimeOffset Created,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Domain);
 
 /// <summary>A key to add.</summary>
 /// <param name="Access">What will open the repository too; a key file that does not exist is made.</param>

@@ -96,7 +96,8 @@ public sealed partial class RepositorySession : IAsyncDisposable
         {
             var listing = await Repository.ListPointsAsync(null, cancellationToken);
             return new PointList(
-                PointMarks.Mark(listing.Points).Reverse().Select(Describe).ToList(), listing.Damaged.Select(damage => damage.Message).ToList());
+                PointMarks.Mark(listing.Points).Reverse().Select(Describe).ToList(),
+                listing.Damaged.Select(damage => damage.Message).ToList());
         }
         catch (Exception e) when (e is not OperationCanceledException)
         {
@@ -166,7 +167,7 @@ public sealed partial class RepositorySession : IAsyncDisposable
         NotProtected = point.NotProtected.Select(disk => new NotProtectedInfo(disk.Name, disk.Reason)).ToList(),
         Warnings = [.. point.Warnings, .. PointMarks.Sentences(point.Disks)],
         CopiedFrom = point.Copied?.Repository,
-        Domain = point.Domain,
+        Domain = point.Domain.Length > 0 ? point.Domain : null,
     };
 
     private static DiskInfo Describe(RestorePoint point, PointDisk disk)

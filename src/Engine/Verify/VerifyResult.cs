@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+using System.Text.Json.Serialization;
+
 namespace Tidemark.Engine.Verify;
 
 /// <summary>How deep a check goes.</summary>
@@ -30,6 +32,7 @@ public sealed record VerifyResult(
     public IReadOnlyList<DoubtfulItem> Doubtful { get; init; } = [];
 
     /// <summary>Restore points whose disks were not read, as the key does not open their key domains.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
     public int OtherDomains { get; init; }
 
     /// <summary>What the check asked of the store.</summary>

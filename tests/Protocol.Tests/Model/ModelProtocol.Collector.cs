@@ -265,15 +265,20 @@ internal sealed partial class ModelProtocol
                 else
                     Add("collector {0} deletes packs {s}", number, delete, state with { Packs = (byte)(state.Packs & ~delete) });
                 break;
-            case CollectorStep.DroppingSegments:
-                Add("collector {0} deletes segments {s}", number, record.Superseded, goOn with
+            case CollectorStep.DroppingSegments or CollectorStep.DroppingPacks:
+                var isLast = collector.Pc == CollectorStep.DroppingPacks && !scope.Keys;
+                var dropped = isLast ? With(state, number, collector with { Pc = CollectorStep.Finishing }) : goOn;
+                if (rules.SegmentsBeforePacks == (collector.Pc == CollectorStep.DroppingSegments))
                 {
-                    Segments = (byte)(state.Segments & ~record.Superseded),
-                });
-                break;
-            case CollectorStep.DroppingPacks:
-                var dropped = scope.Keys ? goOn : With(state, number, collector with { Pc = CollectorStep.Finishing });
-                Add("collector {0} deletes packs {s}", number, delete, dropped with { Packs = (byte)(state.Packs & ~delete) });
+                    dropped.Segments = (byte)(state.Segments & ~record.Superseded);
+                    Add("collector {0} deletes segments {s}", number, record.Superseded, dropped);
+                }
+                else
+                {
+                    dropped.Packs = (byte)(state.Packs & ~delete);
+                    Add("collector {0} deletes packs {s}", number, delete, dropped);
+                }
+
                 break;
             case CollectorStep.DroppingKeys:
                 DropKeys(goOn, number, collector.Epoch);

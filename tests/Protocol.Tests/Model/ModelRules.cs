@@ -69,6 +69,9 @@ internal sealed record ModelRules
 
     /// <summary>Packs are deleted only after the index without them is published.</summary>
     public bool IndexBeforeDelete { get; init; } = true;
+
+    /// <summary>Superseded segments are deleted before the packs.</summary>
+    public bool SegmentsBeforePacks { get; init; } = true;
 }
 
 /// <summary>How much of everything there is.</summary>

@@ -52,6 +52,19 @@ internal sealed class Actor(World world, string name, ulong host, Func<Actor, Ta
         await new SimulatedStore(world, this).HeadAsync("config", CancellationToken.None);
     }
 
+    /// <summary>Waits until something is so, or nothing else is left to happen; what it does beside goes on.</summary>
+    public async Task UntilAsync(Func<bool> isSo)
+    {
+        try
+        {
+            await new SimulatedStore(world, this).WaitAsync(isSo);
+        }
+        catch (StoreException)
+        {
+            return; // it goes on all the same
+        }
+    }
+
     /// <summary>Gives back what its death left open.</summary>
     public void Release()
     {

@@ -15,13 +15,7 @@ internal static class Scene
     public static World Begin(
         int seed, List<string>? trace = null, WriterRules? writerRules = null, CollectorRules? collectorRules = null)
     {
-        var world = new World(seed)
-        {
-            Trace = trace,
-            WriterRules = writerRules ?? WriterRules.All,
-            CollectorRules = collectorRules ?? CollectorRules.All,
-        };
-        world.Objects.TryCreate("config", Config);
+        var world = Empty(seed, trace, writerRules, collectorRules);
         var isSmall = world.Random.Next(2) == 0; // few act, and collections come to their end while they do
         var writers = isSmall ? world.Random.Next(1, 3) : world.Random.Next(2, 4);
         Found(world);
@@ -39,6 +33,19 @@ internal static class Scene
             AddCollector(world, $"collector-{collector}", 20 + (ulong)collector, world.Random.Next(1, 4), window);
         AddRetirer(world, "retirer", 12);
         world.Spawn("fencer", 7, actor => FencerWork.RunAsync(actor, world.Random.Next(0, 3)));
+        return world;
+    }
+
+    /// <summary>A repository in which nothing has happened yet.</summary>
+    public static World Empty(int seed, List<string>? trace, WriterRules? writerRules, CollectorRules? collectorRules)
+    {
+        var world = new World(seed)
+        {
+            Trace = trace,
+            WriterRules = writerRules ?? WriterRules.All,
+            CollectorRules = collectorRules ?? CollectorRules.All,
+        };
+        world.Objects.TryCreate("config", Config);
         return world;
     }
 

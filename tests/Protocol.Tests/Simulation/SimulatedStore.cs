@@ -39,6 +39,9 @@ internal sealed class SimulatedStore(World world, Actor actor) : IObjectStore
         return (ObjectInfo?)await AskAsync(RequestKind.Head, key, () => world.Objects.Head(key));
     }
 
+    /// <summary>A request that takes effect only when something is so.</summary>
+    public Task WaitAsync(Func<bool> isSo) => AskAsync(RequestKind.Head, "config", () => null, isSo);
+
     public async IAsyncEnumerable<ObjectInfo> ListAsync(string prefix, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         var salt = world.ChooseListingOrder();
@@ -71,9 +74,9 @@ internal sealed class SimulatedStore(World world, Actor actor) : IObjectStore
 
     public ValueTask DisposeAsync() => ValueTask.CompletedTask;
 
-    private Task<object?> AskAsync(RequestKind kind, string key, Func<object?> effect)
+    private Task<object?> AskAsync(RequestKind kind, string key, Func<object?> effect, Func<bool>? until = null)
     {
-        var request = new StoreRequest(actor, kind, key, effect);
+        var request = new StoreRequest(actor, kind, key, effect) { Until = until };
         world.Submit(request);
         return request.Answer.Task;
     }
@@ -108,6 +111,9 @@ internal enum RequestKind
 internal sealed record StoreRequest(Actor Actor, RequestKind Kind, string Key, Func<object?> Effect)
 {
     public TaskCompletionSource<object?> Answer { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    /// <summary>Nothing comes of it before this is so, as long as anything else can go on.</summary>
+    public Func<bool>? Until { get; init; }
 
     public bool Changes => Kind is RequestKind.Create or RequestKind.Delete;
 }

@@ -181,7 +181,10 @@ internal sealed class World
     private void Serve(int index)
     {
         var request = _pending[index];
-        if (request.Actor.PausedUntil > _served && _pending.Exists(other => other.Actor.PausedUntil <= _served))
+        if (request.Actor.PausedUntil > _served && _pending.Exists(
+            other => other.Actor.PausedUntil <= _served && !IsWaiting(other)))
+            return;
+        if (IsWaiting(request) && (Scheduler.ReadyCount > 0 || _pending.Exists(other => !IsWaiting(other))))
             return;
         _pending[index] = _pending[^1];
         _pending.RemoveAt(_pending.Count - 1);
@@ -198,6 +201,8 @@ internal sealed class World
         else
             Succeed(request);
     }
+
+    private static bool IsWaiting(StoreRequest request) => request.Until is { } isSo && !isSo();
 
     // Who is slow is best slow just before what others look at; a collector most of all.
     private double ChanceOfPause(StoreRequest request)

@@ -70,11 +70,6 @@ internal sealed class LibvirtHypervisor : IHypervisor
         LibvirtFailures.TranslateAsync(async () =>
             await CheckpointRecords.ForgetAsync(await RequireAsync(machineUuid, cancellationToken), checkpoint, cancellationToken));
 
-    public Task RemoveBitmapAsync(string machineUuid, string disk, string bitmap, CancellationToken cancellationToken) =>
-        LibvirtFailures.TranslateAsync(async () =>
-            await CheckpointRemoval.RemoveBitmapAsync(
-                await RequireAsync(machineUuid, cancellationToken), disk, bitmap, cancellationToken));
-
     public Task<IFrozenPoint> FreezeAsync(FreezeRequest request, CancellationToken cancellationToken) =>
         LibvirtFailures.TranslateAsync(async () =>
         {
