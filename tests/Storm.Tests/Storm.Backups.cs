@@ -122,8 +122,8 @@ internal sealed partial class Storm
     }
 
     /// <summary>
-    /// No job, nothing left of runs, no checkpoint of ours but what the newest points need, none of their bitmaps on a topmost image;
-    /// foreign ones stay.
+    /// No job, nothing left of runs, no checkpoint of ours but what the newest points need, no bitmap of another on any image, the lower
+    /// ones included; foreign ones stay.
     /// </summary>
     private async Task JudgeMachineAsync(PointInfo point, IReadOnlySet<string> foreignBefore)
     {
@@ -136,7 +136,7 @@ internal sealed partial class Storm
         var records = await _machine.Domain.ListCheckpointsAsync(Token);
         Assert.Contains(point.Disks[0].Checkpoint, records);
         Assert.Empty(records.Where(IsOurs).Except(needed, StringComparer.Ordinal));
-        Assert.DoesNotContain(await BitmapsAsync(), bitmap => bitmap.Layer == 0 && IsOurs(bitmap.Name) && !needed.Contains(bitmap.Name));
+        Assert.DoesNotContain(await BitmapsAsync(), bitmap => IsOurs(bitmap.Name) && !needed.Contains(bitmap.Name));
         Assert.Empty(foreignBefore.Except(await ForeignAsync(), StringComparer.Ordinal));
     }
 
