@@ -46,11 +46,13 @@ internal sealed partial class Storm
         await _machine.WriteBytesAsync(disk, offset, bytes, Token);
     }
 
+    private async Task<long> SizeAsync(string disk) => (await _machine.Domain.GetBlockInfoAsync(disk, Token)).Capacity;
+
     // Often within the last mebibyte: ends of disks, of images and of bitmaps are where things are forgotten.
     private async Task<(string Disk, long Offset, long Length)> AnyRangeAsync(int most)
     {
         var disk = AnyDisk();
-        var size = (await _machine.Domain.GetBlockInfoAsync(disk, Token)).Capacity;
+        var size = await SizeAsync(disk);
         var offset = _random.NextInt64(_random.Next(4) == 0 ? size - Mebi : 0, size) / Sector * Sector;
         var length = Math.Min(size - offset, _random.NextInt64(Sector, _random.Next(2) == 0 ? 16 * Sector : most) / Sector * Sector);
         Say($"{disk} {offset}+{length}");

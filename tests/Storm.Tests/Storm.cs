@@ -105,6 +105,7 @@ internal sealed partial class Storm : IAsyncDisposable
     private IEnumerable<Operation> Operations() =>
     [
         new("backup", 16, BackUpAsync, DuringJob: true),
+        new("backup while off", 2, BackUpWhileOffAsync),
         new("write", 14, WriteAsync, DuringJob: true),
         new("discard", 5, DiscardAsync, DuringJob: true),
         new("write zeroes", 5, WriteZeroesAsync, DuringJob: true),
