@@ -51,7 +51,7 @@ internal sealed class Lineage
         _checkpoints.Except(_healing.Forget, StringComparer.Ordinal)
             .Concat(_healing.Redefine.Select(record => record.Name)).ToHashSet(StringComparer.Ordinal);
 
-    /// <summary>Per disk name, the committed state that its next backup starts from: the newest, or the one that names as its base.</summary>
+    /// <summary>Per disk name, the committed state that its next backup starts from: the newest, or the one it names as its base.</summary>
     public IReadOnlyDictionary<string, PreviousDisk> PreviousDisks { get; }
 
     /// <param name="hypervisor">The machine's.</param>
@@ -77,7 +77,8 @@ internal sealed class Lineage
                 newest[disk.Name] = (point, disk);
         }
 
-        var bases = points.SelectMany(point => point.Disks).Select(disk => disk.Checkpoint).OfType<string>().ToHashSet(StringComparer.Ordinal);
+        var bases = points.SelectMany(point => point.Disks).Select(disk => disk.Checkpoint).OfType<string>()
+            .ToHashSet(StringComparer.Ordinal);
         machine = await BusyBitmaps.WaitAsync(hypervisor, machine, bases, cancellationToken);
         var records = await hypervisor.CheckpointsAsync(machine.Uuid, cancellationToken);
         var written = homes is null ? [] : await homes.ReadAsync(tell, cancellationToken);
