@@ -98,7 +98,8 @@ public sealed class OfflineDeathTests(HostFixture fixture)
         words.Contains("--pidfile") && words.Any(word => word.StartsWith(lab.Folders.Scratch + "/", StringComparison.Ordinal)));
 
     private static int Worker(LabMachine machine) =>
-        Processes(words => words.Contains(machine.Domain.Uuid.ToString("d")) && words.Any(word => word.EndsWith("Tidemark.Worker.dll", StringComparison.Ordinal)))[0];
+        Processes(words => words.Contains(machine.Domain.Uuid.ToString("d"))
+            && words.Any(word => word.EndsWith("Tidemark.Worker.dll", StringComparison.Ordinal)))[0];
 
     private static IReadOnlyList<int> Processes(Func<string[], bool> wanted)
     {

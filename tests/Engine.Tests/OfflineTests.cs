@@ -120,7 +120,8 @@ public sealed class OfflineTests(LabFixture fixture)
         await machine.WriteAsync("vda", Mebi, 4096, 8, EngineLab.Token);
         var overlay = Path.Combine(fixture.Host.Folder, "offoverlay-top.qcow2");
         await machine.VirshAsync(
-            ["snapshot-create-as", machine.Name, "s1", "--disk-only", "--no-metadata", "--diskspec", $"vda,file={overlay}"], EngineLab.Token);
+            ["snapshot-create-as", machine.Name, "s1", "--disk-only", "--no-metadata", "--diskspec", $"vda,file={overlay}"],
+            EngineLab.Token);
         await machine.WriteAsync("vda", 3 * Mebi, 100_000, 9, EngineLab.Token);
         await machine.StopAsync(EngineLab.Token);
 

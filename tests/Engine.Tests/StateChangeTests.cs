@@ -182,7 +182,8 @@ public sealed class StateChangeTests(LabFixture fixture)
     }
 
     // A backup with something happening to the machine at one step.
-    private static async Task RunAsync(EngineLab lab, LabMachine machine, RunStep at, bool finishes, Func<Task> happen, bool cleansLater = false)
+    private static async Task RunAsync(
+        EngineLab lab, LabMachine machine, RunStep at, bool finishes, Func<Task> happen, bool cleansLater = false)
     {
         var truth = await EngineLab.TruthAsync(machine);
         var before = (await lab.Repository.PointsAsync(EngineLab.Token)).Points.Count;

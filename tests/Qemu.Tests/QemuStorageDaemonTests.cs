@@ -100,7 +100,8 @@ public sealed class QemuStorageDaemonTests : IDisposable
             await daemon.OpenAsync(
                 new StorageImage { Node = "b", Format = "qcow2", File = new StorageFile(_folder["below"], IsDevice: false) }, Token);
             await daemon.OpenAsync(
-                new StorageImage { Node = "t", Format = "qcow2", File = new StorageFile(_folder["top"], IsDevice: false), Backing = "b" }, Token);
+                new StorageImage { Node = "t", Format = "qcow2", File = new StorageFile(_folder["top"], IsDevice: false), Backing = "b" },
+                Token);
             await daemon.MergeBitmapsAsync("t", "changes", ["t", "b"], "c1", 64 << 10, Token);
             await daemon.ListenAsync(_folder["nbd.sock"], Token);
             await daemon.ExportAsync("t", "d", "changes", Token);

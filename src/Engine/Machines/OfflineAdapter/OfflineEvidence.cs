@@ -20,7 +20,12 @@ internal sealed class OfflineEvidence
     private readonly IReadOnlyList<FileStamp> _stamps;
 
     private OfflineEvidence(
-        IHypervisor hypervisor, Domain domain, Machine machine, string definition, IReadOnlyList<string> images, IReadOnlyList<FileStamp> stamps)
+        IHypervisor hypervisor,
+        Domain domain,
+        Machine machine,
+        string definition,
+        IReadOnlyList<string> images,
+        IReadOnlyList<FileStamp> stamps)
     {
         _hypervisor = hypervisor;
         _domain = domain;

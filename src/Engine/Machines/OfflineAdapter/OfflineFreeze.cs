@@ -38,7 +38,11 @@ internal sealed class OfflineFreeze(IHypervisor hypervisor, LibvirtConnection co
             if (daemon is not null)
                 await daemon.DisposeAsync();
             if (e is UnreadableImageException or QmpCommandException or QmpClosedException)
-                throw EngineException.Failed($"Machine '{request.Machine.Name}' is off and cannot be read: {e.Message.TrimEnd('.')}.", inner: e);
+            {
+                throw EngineException.Failed(
+                    $"Machine '{request.Machine.Name}' is off and cannot be read: {e.Message.TrimEnd('.')}.", inner: e);
+            }
+
             throw;
         }
     }
