@@ -22,6 +22,7 @@ root.Subcommands.Add(LabelCommands.Protect());
 root.Subcommands.Add(LabelCommands.Tag());
 root.Subcommands.Add(CopyCommand.Create());
 root.Subcommands.Add(KeyCommand.Create());
+root.Subcommands.Add(CheckpointCommand.Create());
 root.Subcommands.Add(DoctorCommand.Create());
 root.Subcommands.Add(GuardianCommand.Create());
 

@@ -44,6 +44,13 @@ public sealed partial class Domain
             (domain, what) => LibvirtErrors.Require(DomainNative.IsPersistent(domain), what) == 1,
             cancellationToken);
 
+    /// <summary>The machine is stopped, and libvirt keeps its memory, to go on from at the next start.</summary>
+    public Task<bool> HasManagedSaveAsync(CancellationToken cancellationToken = default) =>
+        CallAsync(
+            "ask for a saved state of",
+            (domain, what) => LibvirtErrors.Require(DomainNative.HasManagedSave(domain, 0), what) == 1,
+            cancellationToken);
+
     public Task<string> GetXmlAsync(DomainXmlFlags flags = DomainXmlFlags.None, CancellationToken cancellationToken = default) =>
         CallAsync(
             "read the XML of",

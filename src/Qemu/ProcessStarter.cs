@@ -12,6 +12,7 @@ namespace Tidemark.Qemu;
 internal static partial class ProcessStarter
 {
     public const int Terminate = 15;
+    public const int KillNow = 9;
 
     private static readonly BlockingCollection<Action> Work = [];
 
@@ -35,7 +36,10 @@ internal static partial class ProcessStarter
     }
 
     /// <summary>Sends a signal to a child that was not waited for yet; its id can't belong to another process before that.</summary>
-    public static void Signal(Process process, int signal) => _ = Kill(process.Id, signal);
+    public static void Signal(Process process, int signal) => Signal(process.Id, signal);
+
+    /// <summary>Sends a signal to a process that the caller has just made sure of.</summary>
+    public static void Signal(int processId, int signal) => _ = Kill(processId, signal);
 
     private static void Loop()
     {

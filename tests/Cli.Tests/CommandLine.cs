@@ -63,6 +63,9 @@ public sealed class CommandLine : IDisposable
 
     public Dictionary<string, string> Environment { get; }
 
+    /// <summary>Words before the command: a program that runs it in another way.</summary>
+    public IReadOnlyList<string> As { get; set; } = [];
+
     private static string Dll
     {
         get
@@ -79,7 +82,8 @@ public sealed class CommandLine : IDisposable
     /// <summary>Runs the command, and <paramref name="meanwhile"/> beside it with its process.</summary>
     public async Task<Outcome> RunAsync(Func<Process, Task> meanwhile, params string[] arguments)
     {
-        var start = new ProcessStartInfo("dotnet", ["exec", Dll, .. arguments])
+        string[] words = [.. As, "dotnet", "exec", Dll, .. arguments];
+        var start = new ProcessStartInfo(words[0], words[1..])
         {
             UseShellExecute = false,
             RedirectStandardOutput = true,

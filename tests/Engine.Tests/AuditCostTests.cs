@@ -150,6 +150,8 @@ public sealed class AuditCostTests(LabFixture fixture)
 
         public Task EndAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
+        public Task ConfirmAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
         public ValueTask DisposeAsync() => ValueTask.CompletedTask;
 
         public IAsyncEnumerable<ByteRange> ChangedAsync(CancellationToken cancellationToken) =>

@@ -2,7 +2,6 @@
 using FsCheck;
 using FsCheck.Fluent;
 using Tidemark.Engine.Checkpoints;
-using Tidemark.Engine.Machines;
 
 namespace Tidemark.Engine.Tests;
 
@@ -135,27 +134,6 @@ public sealed class CheckpointTreeTests
         Assert.Equal("c1999", tree.Records[^1].Name);
         Assert.Equal(2000, tree.UpFrom("c1999").Count());
         Assert.Equal(1999, tree.DescendantsOf("c0000").Count);
-    }
-
-    [Theory]
-    [InlineData("R", 1)] // the image it was made on is still on top
-    [InlineData("OR", 2)] // an overlay came on top
-    [InlineData("OOR", 3)]
-    [InlineData("O-R", 0)] // something was on top that kept no bitmap
-    [InlineData("-R", 0)]
-    [InlineData("OX", 0)] // the image it was made on lost its bitmap
-    [InlineData("OO", 0)] // the image it was made on is gone
-    [InlineData("", 0)]
-    public void ChainOfOverlays_IsMergedDownToTheImageOfTheCheckpoint(string chain, int layers)
-    {
-        var origin = new ImageIdentity("/base", "8:1", "1", "1.0");
-        var images = chain.Select((letter, i) => new ChainImage(
-            letter is 'R' or 'X' ? origin : new ImageIdentity($"/overlay{i}", "8:1", $"{i + 2}", "2.0"),
-            letter == '-' ? new Dictionary<string, BitmapHealth>() : new Dictionary<string, BitmapHealth>
-            {
-                ["c"] = letter == 'X' ? BitmapHealth.Broken : BitmapHealth.Recording,
-            })).ToList();
-        Assert.Equal(layers, BitmapChain.LayersToMerge(images, origin, "c"));
     }
 
     private static CheckpointRecord Record(string name, string? parent, int second) =>

@@ -32,7 +32,7 @@ public sealed class EngineLab : IAsyncDisposable
 
     public static CancellationToken Token => TestContext.Current.CancellationToken;
 
-    public LabHost Host { get; }
+    public LabHost Host { get; private set; }
 
     public string RepositoryFolder => Path.Combine(_root, "repository");
 
@@ -54,15 +54,51 @@ public sealed class EngineLab : IAsyncDisposable
         AppContext.BaseDirectory.TrimEnd('/').Replace("/tests/Engine.Tests/bin/", "/src/Cli/bin/", StringComparison.Ordinal)
         + "/tidemark.dll";
 
-    public static async Task<EngineLab> CreateAsync(LabFixture fixture)
+    public static Task<EngineLab> CreateAsync(LabFixture fixture) => CreateAsync(fixture.Host);
+
+    public static async Task<EngineLab> CreateAsync(LabHost host)
     {
-        var lab = new EngineLab(fixture.Host);
+        var lab = new EngineLab(host);
         Directory.CreateDirectory(lab._root);
-        lab.Folders = new HostFolders(Path.Combine(lab._root, "state"), fixture.Host.CreateFolder($"s{Guid.NewGuid().ToString("n")[..6]}"));
+        lab.Folders = new HostFolders(lab.PathOf("state"), host.CreateFolder($"s{Guid.NewGuid().ToString("n")[..6]}"));
         await RepositorySession.InitAsync(lab.RepositoryFolder, new RepositoryAccess(null, lab.KeyFile), allowSingleWriter: false, Token);
         lab.Repository = await lab.OpenRepositoryAsync();
-        lab.Hypervisor = await Hypervisors.ConnectAsync(fixture.Host.Uri, Token);
+        lab.Hypervisor = await Hypervisors.ConnectAsync(host.Uri, Token);
         return lab;
+    }
+
+    /// <summary>From now on runs on another host, which has never seen the machine or the repository.</summary>
+    public async Task MoveAsync(LabHost host, string state)
+    {
+        await Hypervisor.DisposeAsync();
+        Host = host;
+        Folders = new HostFolders(PathOf(state), host.CreateFolder($"s{Guid.NewGuid().ToString("n")[..6]}"));
+        Hypervisor = await Hypervisors.ConnectAsync(host.Uri, Token);
+    }
+
+    /// <summary>A folder of checkpoint records that hosts share; null for none.</summary>
+    public string? CheckpointFolder { get; set; }
+
+    /// <summary>Backs up, expects these modes in the order of the disks, and that the point restores to what the disks hold.</summary>
+    public async Task<PointInfo> AssertNextAsync(LabMachine machine, params string[] modes)
+    {
+        var truth = await TruthAsync(machine);
+        var point = await BackUpAsync(machine);
+        Assert.True(
+            modes.SequenceEqual(point.Disks.Select(disk => disk.Mode)),
+            string.Join("; ", point.Disks.Select(disk => $"{disk.Name} {disk.Mode}: {disk.Reason}")) + " | " + string.Join("; ", Notices));
+        await AssertRestoresAsync(point, truth);
+        return point;
+    }
+
+    /// <summary>What runs told users so far.</summary>
+    public IReadOnlyList<string> Notices
+    {
+        get
+        {
+            lock (Events)
+                return Events.OfType<Notice>().Select(notice => notice.Text).ToList();
+        }
     }
 
     public string KeyFile => Path.Combine(_root, "key");
@@ -81,6 +117,7 @@ public sealed class EngineLab : IAsyncDisposable
         Hypervisor = Hypervisor,
         Repository = Repository,
         Folders = Folders,
+        CheckpointFolder = CheckpointFolder,
         GuardianCommand = [.. Command, "guardian"],
         Observer = happened =>
         {

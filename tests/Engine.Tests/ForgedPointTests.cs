@@ -65,8 +65,28 @@ public sealed class ForgedPointTests(LabFixture fixture)
         await machine.StopAsync(EngineLab.Token);
     }
 
+    // A point that made no checkpoint of its own leads to the one it names as its base, and nothing of it is inherited.
+    [Fact]
+    public async Task NewestPointThatNamesAnHonestBase_IsNotInheritedFrom()
+    {
+        await using var lab = await EngineLab.CreateAsync(fixture);
+        var machine = await LabMachine.DefineAsync(fixture.Host, "forged3", new LabDisk("vda", 4 * Mebi));
+        await machine.WriteAsync("vda", 0, 3 * Mebi, 0x31, EngineLab.Token);
+        var first = await lab.BackUpAsync(machine);
+        await machine.WriteAsync("vda", Mebi, 4096, 0x32, EngineLab.Token);
+        var truth = await EngineLab.TruthAsync(machine);
+        await ForgeAsync(lab, machine, claimsCheckpoint: false, asIncremental: true);
+        var second = await lab.BackUpAsync(machine);
+        Assert.Equal("incremental", second.Disks[0].Mode);
+        Assert.Equal(Mebi / 4, second.Disks[0].ReadBytes);
+        await lab.AssertRestoresAsync(second, truth);
+        Assert.NotEqual(first.Disks[0].Root, second.Disks[0].Root);
+        await lab.AssertCleanAsync(machine);
+        await machine.StopAsync(EngineLab.Token);
+    }
+
     // What a host with the key can write: a newer point of the machine, all its disks zero, that says what the honest one says.
-    private static async Task ForgeAsync(EngineLab lab, LabMachine machine, bool claimsCheckpoint)
+    private static async Task ForgeAsync(EngineLab lab, LabMachine machine, bool claimsCheckpoint, bool asIncremental = false)
     {
         await using var store = new FolderStore(lab.RepositoryFolder);
         var key = Credentials.FromKeyFile(await File.ReadAllTextAsync(lab.KeyFile, EngineLab.Token));
@@ -79,6 +99,8 @@ public sealed class ForgedPointTests(LabFixture fixture)
         buffer.Memory.Span.Fill(0x66);
         await disk.WriteAsync(0, buffer, EngineLab.Token);
         var details = claimsCheckpoint ? honest.Disk("vda") : honest.Disk("vda") with { Checkpoint = null };
+        if (asIncremental)
+            details = details with { Mode = "incremental", Base = honest.Id.Value.ToString("n") };
         await run.CommitAsync(
             new RestorePointDraft
             {

@@ -91,9 +91,17 @@ public sealed class GuestBackupTests(LabFixture fixture)
     {
         await using var lab = await EngineLab.CreateAsync(fixture);
         await using var guest = await EngineGuest.StartAsync(lab, "hungrequired");
-        await HangAgentAsync(guest, seconds: 70, frozen: false);
+        await HangAgentAsync(guest, seconds: 80, frozen: false);
 
         var begun = Stopwatch.GetTimestamp();
+        await using (var examiner = await Hypervisors.ExamineAsync(lab.Host.Uri, Token))
+        {
+            var facts = await examiner.ReadMachineAsync(guest.Domain.Uuid.ToString("d"), Token);
+            Assert.Equal(Doctor.Facts.AgentState.Silent, facts.Agent);
+            Assert.InRange(Stopwatch.GetElapsedTime(begun).TotalSeconds, 4, 12);
+        }
+
+        begun = Stopwatch.GetTimestamp();
         var error = await Assert.ThrowsAsync<EngineException>(() => guest.BackUpAsync(new BackupOptions { Quiesce = Quiesce.Require }));
         // 30 s for the freeze, then thaws that are given 5 s each, then the guardian takes over.
         Assert.InRange(Stopwatch.GetElapsedTime(begun).TotalSeconds, 0, 60);

@@ -127,6 +127,13 @@ public sealed class RetentionTests
         Assert.Equal(["0001"], Kept(new RetentionPolicy { Daily = 5 }, points).Select(point => point.Id)); // both of the same day then
     }
 
+    [Fact]
+    public void PointThatTheNextBackupStartsFrom_Stays()
+    {
+        RetentionPoint[] points = [At(0, Start), At(1, Start.AddDays(1)) with { IsBase = true }, At(2, Start.AddDays(2)), At(3, Start.AddDays(3))];
+        Assert.Equal(["0001", "0003"], Kept(new RetentionPolicy { Last = 1 }, points).Select(point => point.Id));
+    }
+
     private static RetentionPoint At(int number, DateTimeOffset time) =>
         new($"{number:D4}", "a", "h1", number, time, time, NoTags, IsProtected: false);
 

@@ -52,6 +52,17 @@ public sealed partial class LabMachine
         Domain = await Host.Connection.DefineDomainAsync(xml, cancellationToken: cancellationToken);
     }
 
+    /// <summary>The same stopped machine, on the same images, as another host has it: nothing but its definition is known there.</summary>
+    public async Task<LabMachine> DefineOnAsync(LabHost other, CancellationToken cancellationToken = default)
+    {
+        var machine = new LabMachine(other, Name);
+        foreach (var (target, disk) in _disks)
+            machine._disks.Add(target, disk);
+        var xml = await Domain.GetXmlAsync(DomainXmlFlags.Inactive, cancellationToken);
+        machine.Domain = await other.Connection.DefineDomainAsync(xml, cancellationToken: cancellationToken);
+        return machine;
+    }
+
     /// <summary>Stores the machine's memory, ends QEMU and goes on from there.</summary>
     public async Task SaveAndRestoreAsync(CancellationToken cancellationToken = default)
     {

@@ -25,7 +25,7 @@ public sealed class XmlTests
             <disk type='file' device='disk'>
               <driver name='qemu' type='qcow2' discard='unmap'/>
               <source file='/img/a &amp; b.qcow2' index='3' startupPolicy='optional'><encryption format='luks'/></source>
-              <backingStore type='file'><format type='qcow2'/><source file='/img/base.qcow2'/><backingStore/></backingStore>
+              <backingStore type='file' index='4'><format type='qcow2'/><source file='/img/base.qcow2'/><backingStore/></backingStore>
               <mirror type='file' job='copy'/>
               <target dev='vda' bus='virtio'/>
               <serial>S-1</serial>
@@ -99,7 +99,7 @@ public sealed class XmlTests
                 Alias = "virtio-disk0",
             },
             disks[0]);
-        Assert.Equal([new DiskSource(DiskSourceKind.File, "/img/base.qcow2", null, null)], disks[0].Backing);
+        Assert.Equal([new DiskSource(DiskSourceKind.File, "/img/base.qcow2", null, 4)], disks[0].Backing);
         Assert.Equal(
             [
                 ("sda", DiskDevice.Lun, new DiskSource(DiskSourceKind.Block, "/dev/sdz", null, null)),

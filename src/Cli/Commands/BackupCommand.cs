@@ -44,6 +44,7 @@ internal static class BackupCommand
                 Hypervisor = hypervisor,
                 Repository = repository,
                 Folders = GlobalOptions.Folders(settings),
+                CheckpointFolder = BackupOptionsOnCommandLine.CheckpointFolder(result, settings),
                 GuardianCommand = [.. OwnCommand.Words, "guardian"],
                 Observer = progress.Receive,
             };
@@ -80,10 +81,7 @@ internal static class BackupCommand
         if (all)
         {
             var machines = await hypervisor.ListAsync(cancellationToken);
-            foreach (var off in machines.Where(machine => machine.State == MachineState.Off))
-                output.Note($"{off.Name}: is switched off and was left out.");
-            var running = machines.Where(machine => machine.State != MachineState.Off).ToList();
-            return running.Count > 0 ? running : throw EngineException.Usage("No machine is running.", "tidemark machines");
+            return machines.Count > 0 ? machines : throw EngineException.Usage("The hypervisor knows no machine.", "tidemark machines");
         }
 
         var chosen = new List<Machine>();

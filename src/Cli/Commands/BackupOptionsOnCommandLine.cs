@@ -63,6 +63,11 @@ internal static class BackupOptionsOnCommandLine
         Description = "Decode and compare every compressed chunk before it is stored, not one in sixteen",
     };
 
+    private static readonly Option<string?> CheckpointDir = new("--checkpoint-dir")
+    {
+        Description = "Keep the records of checkpoints in this folder too, which hosts may share",
+    };
+
     private static readonly Option<string?> Audit = new("--audit")
     {
         Description = "Of each disk, read so much that is said to be unchanged and compare it: PERCENT% or BYTES, 0 for nothing; "
@@ -73,10 +78,18 @@ internal static class BackupOptionsOnCommandLine
     {
         Quiesce.AcceptOnlyFromAmong("auto", "require", "off");
         command.Arguments.Add(Machines);
-        foreach (var option in (Option[])
-            [All, Disk, Exclude, Full, Quiesce, Tag, Domain, ChunkSize, Audit, CheckAllChunks, Jobs, GlobalOptions.Limit, DryRun, Strict])
+        Option[] options =
+        [
+            All, Disk, Exclude, Full, Quiesce, Tag, Domain, ChunkSize, Audit, CheckAllChunks, CheckpointDir, Jobs,
+            GlobalOptions.Limit, DryRun, Strict,
+        ];
+        foreach (var option in options)
             command.Options.Add(option);
     }
+
+    /// <summary>The shared folder of checkpoint records; null for none.</summary>
+    public static string? CheckpointFolder(ParseResult result, SettingsFile settings) =>
+        (result.GetValue(CheckpointDir) ?? settings.CheckpointDir) is { Length: > 0 } folder ? Path.GetFullPath(folder) : null;
 
     /// <exception cref="EngineException">A value makes no sense.</exception>
     public static BackupOptions Read(ParseResult result, MachineSettings settings) => new()

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Text.Json.Serialization;
 using Tidemark.Engine.Care;
+using Tidemark.Engine.Checkpoints;
 using Tidemark.Engine.Copy;
 using Tidemark.Engine.Points;
 using Tidemark.Engine.Repositories;
@@ -54,6 +55,9 @@ internal sealed record KeyRemovedDocument(string Removed);
 /// <summary><c>key export --json</c>: the sheet, or the file it was written to.</summary>
 internal sealed record KeyExportDocument(string? Sheet, string? File);
 
+/// <summary><c>checkpoint export FILE --json</c>.</summary>
+internal sealed record CheckpointExportDocument(string File, int Checkpoints);
+
 /// <summary><c>doctor --json</c>.</summary>
 internal sealed record DoctorDocument(IReadOnlyList<FindingDocument> Findings, int Problems, int Warnings);
 
@@ -81,6 +85,10 @@ internal sealed record FindingDocument(string Severity, string Subject, string W
 [JsonSerializable(typeof(KeyRemovedDocument))]
 [JsonSerializable(typeof(KeyExportDocument))]
 [JsonSerializable(typeof(DoctorDocument))]
+[JsonSerializable(typeof(CheckpointListing))]
+[JsonSerializable(typeof(CheckpointExportDocument))]
+[JsonSerializable(typeof(ImportResult))]
+[JsonSerializable(typeof(ReleaseResult))]
 internal sealed partial class CliJson : JsonSerializerContext;
 
 /// <summary>A line of <c>--progress json</c>. Bytes; rate per second; eta in seconds, null while unknown.</summary>

@@ -24,6 +24,9 @@ internal sealed class SettingsFile
     /// <summary>Folder for sockets and scratch files.</summary>
     public string? Scratch { get; set; }
 
+    /// <summary>Folder with records of checkpoints that hosts share.</summary>
+    public string? CheckpointDir { get; set; }
+
     /// <summary>What holds for all machines.</summary>
     public MachineSettings Defaults { get; set; } = new();
 

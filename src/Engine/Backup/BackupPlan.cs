@@ -51,6 +51,9 @@ public sealed record PreviousDisk
     /// <summary>The checkpoint made at that instant; null when the disk was not tracked.</summary>
     public required string? Checkpoint { get; init; }
 
+    /// <summary>Why there is none, where that is known.</summary>
+    public string? WhyUntracked { get; init; }
+
     public required ImageIdentity? Identity { get; init; }
 
     public DataFile? DataFile { get; init; }

@@ -35,7 +35,7 @@ public static class BackupPlanner
             else if (options.Disks.Count > 0 && !options.Disks.Contains(disk.Name, StringComparer.Ordinal))
                 left.Add(new UnprotectedDisk(disk.Name, "not chosen for this backup"));
             else
-                chosen.Add(PlanDisk(disk, checkpoints, previous.GetValueOrDefault(disk.Name), options));
+                chosen.Add(PlanDisk(machine.State, disk, checkpoints, previous.GetValueOrDefault(disk.Name), options));
         }
 
         if (chosen.Count == 0)
@@ -48,10 +48,11 @@ public static class BackupPlanner
     }
 
     private static DiskPlan PlanDisk(
-        MachineDisk disk, IReadOnlySet<string> checkpoints, PreviousDisk? previous, BackupOptions options)
+        MachineState state, MachineDisk disk, IReadOnlySet<string> checkpoints, PreviousDisk? previous, BackupOptions options)
     {
+        var isOff = state == MachineState.Off;
         var chunkLog2 = options.ChunkLog2 ?? previous?.ChunkLog2 ?? BackupOptions.DefaultChunkLog2;
-        var whyFull = WhyFull(disk, checkpoints, previous, options, chunkLog2);
+        var whyFull = WhyFull(disk, isOff ? null : checkpoints, previous, options, chunkLog2);
         return new DiskPlan
         {
             Disk = disk,
@@ -59,15 +60,16 @@ public static class BackupPlanner
             Previous = previous?.Domain == (options.Domain ?? "") ? previous : null,
             Reason = whyFull ?? string.Create(
                 CultureInfo.InvariantCulture, $"changes since the backup of {previous!.Time.UtcDateTime:yyyy-MM-dd HH:mm:ss} UTC"),
-            Track = disk.Untrackable is null,
-            FellBack = whyFull is not null && previous is not null && !options.Full && disk.Untrackable is null,
+            Track = disk.Untrackable is null && !isOff,
+            FellBack = whyFull is not null && previous is { WhyUntracked: null } && !options.Full && disk.Untrackable is null,
             ChunkLog2 = chunkLog2,
         };
     }
 
-    // The order matters only to the words: the first thing that is wrong is the one that is said.
+    // The order matters only to the words: the first thing that is wrong is the one that is said. The hypervisor needs no record of a
+    // checkpoint (null) when the bitmap itself is read.
     private static string? WhyFull(
-        MachineDisk disk, IReadOnlySet<string> checkpoints, PreviousDisk? previous, BackupOptions options, int chunkLog2)
+        MachineDisk disk, IReadOnlySet<string>? checkpoints, PreviousDisk? previous, BackupOptions options, int chunkLog2)
     {
         if (previous is null)
             return "first backup of this disk in this repository";
@@ -78,7 +80,7 @@ public static class BackupPlanner
         if (disk.Untrackable is { } untrackable)
             return $"{untrackable}; read in full, stored incrementally";
         if (previous.Checkpoint is not { } checkpoint)
-            return "the last backup could not start tracking changes of this disk";
+            return previous.WhyUntracked ?? "the last backup could not start tracking changes of this disk";
         if (previous.Size != disk.Size)
             return $"the disk's size changed from {previous.Size} to {disk.Size} bytes since the last backup";
         if (previous.Identity is null || disk.Identity is null)
@@ -101,7 +103,7 @@ public static class BackupPlanner
             return $"the bitmap of checkpoint '{checkpoint}' is held by another operation of QEMU";
         if (health != BitmapHealth.Recording)
             return $"the bitmap of checkpoint '{checkpoint}' is inconsistent: QEMU did not close the image properly";
-        if (!checkpoints.Contains(checkpoint))
+        if (checkpoints?.Contains(checkpoint) == false)
             return $"the hypervisor has no record of checkpoint '{checkpoint}' any more";
         if (previous.ChunkLog2 != chunkLog2)
             return $"the chunk size changed from {1L << previous.ChunkLog2} to {1L << chunkLog2} bytes";

@@ -79,7 +79,6 @@ public sealed class BackupRun
     public static async Task<BackupPlan> PlanAsync(
         IHypervisor hypervisor, RepositorySession repository, Machine machine, BackupOptions options, CancellationToken cancellationToken)
     {
-        RefuseUnlessRunning(machine);
         var lineage = await Lineage.ReadAsync(hypervisor, repository, machine, null, _ => { }, cancellationToken);
         return BackupPlanner.Plan(machine, lineage.AfterHealing, lineage.PreviousDisks, KeyDomains.Resolve(options, repository));
     }
@@ -90,7 +89,6 @@ public sealed class BackupRun
             Warn(found);
         _machine = await _context.Hypervisor.FindAsync(machineUuid, cancellationToken)
             ?? throw EngineException.Usage($"The hypervisor knows no machine '{machineUuid}'.", "tidemark machines");
-        RefuseUnlessRunning(_machine);
         if (_machine.JobActive)
             throw EngineException.Busy($"Machine '{_machine.Name}' has a job of the hypervisor running (backup, migration, block copy).");
     }
@@ -204,23 +202,24 @@ public sealed class BackupRun
 
     private async Task<IFrozenPoint> FreezeAsync(JournalEntry entry, GuardianProcess guardian, CancellationToken cancellationToken)
     {
+        var request = new FreezeRequest
+        {
+            Machine = _machine,
+            Disks = _plan.Disks.Select(disk => new FreezeDisk(disk.Disk.Name, disk.Base, disk.Track)).ToList(),
+            Checkpoint = _checkpoint,
+            Folder = entry.Folder,
+            Quiesce = _options.Quiesce,
+            Reached = ReachedAsync,
+            FreezeChanged = state => FreezeChangedAsync(guardian, state),
+        };
+        if (_machine.State == MachineState.Off)
+            return await _context.Hypervisor.FreezeAsync(request, cancellationToken); // no freeze, and nothing to do around it
         try
         {
             if (_options.AfterThaw.Count > 0)
                 await _journal.WriteAsync(entry with { AfterThaw = _options.AfterThaw }, cancellationToken);
             await Hooks.RunAsync("before-freeze", _options.BeforeFreeze, _machine.Name, _machine.Uuid, cancellationToken);
-            return await _context.Hypervisor.FreezeAsync(
-                new FreezeRequest
-                {
-                    Machine = _machine,
-                    Disks = _plan.Disks.Select(disk => new FreezeDisk(disk.Disk.Name, disk.Base, disk.Track)).ToList(),
-                    Checkpoint = _checkpoint,
-                    Folder = entry.Folder,
-                    Quiesce = _options.Quiesce,
-                    Reached = ReachedAsync,
-                    FreezeChanged = state => FreezeChangedAsync(guardian, state),
-                },
-                cancellationToken);
+            return await _context.Hypervisor.FreezeAsync(request, cancellationToken);
         }
         finally
         {
@@ -284,6 +283,7 @@ public sealed class BackupRun
         }
 
         await ReachedAsync(RunStep.Stored);
+        await frozen.ConfirmAsync(cancellationToken);
         var draft = PointDocuments.Draft(_machine, _plan, frozen, definition, disks, files, _options.Tags, _warnings)
             with { Checkpoints = PointDocuments.Records(lineage.Next(_plan, _checkpoint, frozen.Time), _checkpoint) };
         RestorePoint point;
@@ -403,14 +403,5 @@ public sealed class BackupRun
         _warnings.Add(text);
         if (_machine is not null)
             _context.Observer(new Notice(_machine.Name, text));
-    }
-
-    private static void RefuseUnlessRunning(Machine machine)
-    {
-        if (machine.State == MachineState.Off)
-        {
-            throw EngineException.Failed(
-                $"Machine '{machine.Name}' is switched off; this version backs up running machines.", $"virsh start {machine.Name}");
-        }
     }
 }

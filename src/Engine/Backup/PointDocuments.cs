@@ -8,9 +8,12 @@ namespace Tidemark.Engine.Backup;
 /// <summary>Between what the engine knows of a run and what a restore point keeps of it.</summary>
 internal static class PointDocuments
 {
+    private const string Incremental = "incremental";
+    private static readonly string OfflineWord = Word(Consistency.Offline);
+
     public static PointDisk Details(DiskPlan plan, string? checkpoint, long readBytes) => new()
     {
-        Mode = plan.IsIncremental ? "incremental" : "full",
+        Mode = plan.IsIncremental ? Incremental : "full",
         Reason = plan.Reason,
         Base = plan.Previous?.Run.ToString("n"),
         Checkpoint = checkpoint,
@@ -34,6 +37,7 @@ internal static class PointDocuments
         DataFile = ImageDocuments.ReadDataFile(disk.Identity),
         Size = disk.Size,
         ChunkLog2 = disk.ChunkLog2,
+        WhyUntracked = WhyUntracked(point, disk),
         Domain = point.Domain,
         WasFull = disk.Mode == "full",
         Seq = point.Seq,
@@ -70,9 +74,32 @@ internal static class PointDocuments
         };
     }
 
+    /// <summary>The run of the point whose checkpoint a disk's changes were read from, if it made none of its own; else null.</summary>
+    public static RunId? BaseRun(RestorePoint point, PointDisk disk) =>
+        !IsOwn(disk.Checkpoint, point) && disk.Mode == Incremental && Guid.TryParseExact(disk.Base, "n", out var run) ? new RunId(run) : null;
+
+    /// <summary>Runs of the points that the newest state of some machine's disk names in its stead.</summary>
+    public static IReadOnlySet<RunId> BasesOf(IEnumerable<RestorePoint> points)
+    {
+        var newest = new Dictionary<(MachineId, string), RunId?>();
+        foreach (var point in points.Where(point => point.Copied is null).OrderBy(point => point.Seq))
+        {
+            foreach (var disk in point.Disks)
+                newest[(point.MachineId, disk.Name)] = BaseRun(point, disk);
+        }
+
+        return newest.Values.OfType<RunId>().ToHashSet();
+    }
+
+    private static string? WhyUntracked(RestorePoint point, PointDisk disk) =>
+        IsOwn(disk.Checkpoint, point) ? null
+        : BaseRun(point, disk) is not null ? "the machine was off at the last backup, and the backup before that, which its changes count from, is gone"
+        : point.Consistency == OfflineWord ? "the machine was off at the last backup, so nothing tracks what changed since"
+        : null;
+
     // A checkpoint is named after the run that made it. A point that claims another run's could have been put there to make the next
     // backup inherit from it: it is no base.
-    private static bool IsOwn(string? checkpoint, RestorePoint point) =>
+    public static bool IsOwn(string? checkpoint, RestorePoint point) =>
         checkpoint is not null && CheckpointName.TryParse(checkpoint, out var name) && name.Value.Run == point.Id.Value;
 
     public static RestorePointDraft Draft(
@@ -89,7 +116,7 @@ internal static class PointDocuments
             Uuid = machine.Uuid,
             Host = machine.Host,
             Time = frozen.Time,
-            Consistency = frozen.Consistency == Consistency.Filesystem ? "filesystem" : "crash",
+            Consistency = Word(frozen.Consistency),
             Tags = tags.Select(tag => $"{tag.Key}={tag.Value}").ToList(),
             DomainXml = definition.Xml,
             Disks = disks,
@@ -97,4 +124,6 @@ internal static class PointDocuments
             NotProtected = plan.NotProtected.Select(disk => new NotProtected(disk.Name, disk.Reason)).ToList(),
             Warnings = [.. warnings],
         };
+
+    private static string Word(Consistency consistency) => consistency.ToString().ToLowerInvariant();
 }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+using Tidemark.Engine.Backup;
 using Tidemark.Engine.Points;
 using Tidemark.Engine.Repositories;
 using Tidemark.Storage;
@@ -105,10 +106,14 @@ public sealed class RepositoryCare(RepositorySession session, TimeProvider clock
             var listing = await Repository.ListPointsAsync(null, cancellationToken);
             var points = listing.Points.Where(
                 point => machineUuids.Count == 0 || machineUuids.Contains(point.Uuid, StringComparer.Ordinal)).ToList();
+            var bases = PointDocuments.BasesOf(listing.Points);
             var byId = points.ToDictionary(point => point.Id.ToString(), StringComparer.Ordinal);
             var plan = RetentionPlanner.Plan(policy, points.Select(point => new RetentionPoint(
                 point.Id.ToString(), point.MachineId.Value, point.Writer, point.Seq, point.Time, point.Stored,
-                RepositorySession.Describe(point).Tags, point.Label.IsProtectedAt(now))).ToList());
+                RepositorySession.Describe(point).Tags, point.Label.IsProtectedAt(now))
+            {
+                IsBase = bases.Contains(point.Id),
+            }).ToList());
             foreach (var decision in plan.Where(decision => !decision.Keep && !dryRun))
                 await Repository.RetireAsync(
                     byId[decision.Point.Id].MachineId, byId[decision.Point.Id].Id, null, cancellationToken);

@@ -40,6 +40,8 @@ public static class RetentionPlanner
             var point = points[i];
             if (point.IsProtected)
                 reasons[i].Add("protected");
+            if (point.IsBase)
+                reasons[i].Add("the next backup starts from it");
             foreach (var (key, value) in policy.Tags.Where(tag => point.Tags.TryGetValue(tag.Key, out var found) && found == tag.Value))
                 reasons[i].Add($"tag {key}={value}");
             if (policy.Within is { } within && newest - point.Stored <= within)

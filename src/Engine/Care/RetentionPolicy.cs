@@ -41,7 +41,11 @@ public sealed record RetentionPolicy
 /// <param name="IsProtected">Never to be deleted.</param>
 public sealed record RetentionPoint(
     string Id, string Machine, string Writer, long Seq, DateTimeOffset Time, DateTimeOffset Stored,
-    IReadOnlyDictionary<string, string> Tags, bool IsProtected);
+    IReadOnlyDictionary<string, string> Tags, bool IsProtected)
+{
+    /// <summary>The next backup of a disk starts from it, although a newer point has that disk: the machine was off then.</summary>
+    public bool IsBase { get; init; }
+}
 
 /// <summary>Whether a point stays, and why; without a reason it goes.</summary>
 public sealed record RetentionDecision(RetentionPoint Point, IReadOnlyList<string> Reasons)

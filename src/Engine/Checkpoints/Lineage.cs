@@ -16,6 +16,7 @@ internal sealed class Lineage
     private readonly RepositorySession _repository;
     private readonly RecordHomes? _homes;
     private readonly Dictionary<string, (RestorePoint Point, PointDisk Disk)> _newest;
+    private readonly IReadOnlyDictionary<RunId, RestorePoint> _points;
     private readonly HealingPlan _healing;
     private readonly HashSet<string> _checkpoints;
     private Machine _machine;
@@ -27,16 +28,17 @@ internal sealed class Lineage
         RecordHomes? homes,
         IReadOnlyList<CheckpointRecord> records,
         IReadOnlyList<CheckpointRecord> written,
+        IReadOnlyDictionary<RunId, RestorePoint> points,
         Dictionary<string, (RestorePoint Point, PointDisk Disk)> newest)
     {
         _hypervisor = hypervisor;
         _repository = repository;
         _machine = machine;
         _homes = homes;
+        _points = points;
         _newest = newest;
         _checkpoints = records.Select(record => record.Name).ToHashSet(StringComparer.Ordinal);
-        PreviousDisks = newest.ToDictionary(
-            pair => pair.Key, pair => PointDocuments.Previous(pair.Value.Point, pair.Value.Disk), StringComparer.Ordinal);
+        PreviousDisks = newest.ToDictionary(pair => pair.Key, pair => Previous(pair.Key), StringComparer.Ordinal);
         // Of two that describe one checkpoint this host's own word counts, which knows its parent as the hypervisor had it.
         _healing = HealingPlan.Make(machine, records, PreviousDisks, InPoints().Concat(written));
     }
@@ -49,7 +51,7 @@ internal sealed class Lineage
         _checkpoints.Except(_healing.Forget, StringComparer.Ordinal)
             .Concat(_healing.Redefine.Select(record => record.Name)).ToHashSet(StringComparer.Ordinal);
 
-    /// <summary>Per disk name, its newest committed state.</summary>
+    /// <summary>Per disk name, the committed state that its next backup starts from: the newest, or the one that names as its base.</summary>
     public IReadOnlyDictionary<string, PreviousDisk> PreviousDisks { get; }
 
     /// <param name="hypervisor">The machine's.</param>
@@ -67,27 +69,29 @@ internal sealed class Lineage
         CancellationToken cancellationToken)
     {
         var newest = new Dictionary<string, (RestorePoint Point, PointDisk Disk)>(StringComparer.Ordinal);
-        var points = await repository.PointsOfAsync(machine.Uuid, cancellationToken);
-        foreach (var point in points.Where(point => point.Copied is null)) // a copied point knows nothing of this machine's bitmaps
+        // A copied point knows nothing of this machine's bitmaps.
+        var points = (await repository.PointsOfAsync(machine.Uuid, cancellationToken)).Where(point => point.Copied is null).ToList();
+        foreach (var point in points)
         {
             foreach (var disk in point.Disks)
                 newest[disk.Name] = (point, disk);
         }
 
-        var bases = newest.Values.Select(found => found.Disk.Checkpoint).OfType<string>().ToHashSet(StringComparer.Ordinal);
+        var bases = points.SelectMany(point => point.Disks).Select(disk => disk.Checkpoint).OfType<string>().ToHashSet(StringComparer.Ordinal);
         machine = await BusyBitmaps.WaitAsync(hypervisor, machine, bases, cancellationToken);
         var records = await hypervisor.CheckpointsAsync(machine.Uuid, cancellationToken);
         var written = homes is null ? [] : await homes.ReadAsync(tell, cancellationToken);
-        return new Lineage(hypervisor, repository, machine, homes, records, written, newest);
+        return new Lineage(
+            hypervisor, repository, machine, homes, records, written, points.ToDictionary(point => point.Id), newest);
     }
 
-    /// <summary>The points that a run over these disks inherits from.</summary>
-    public IReadOnlyList<RestorePoint> BasesOf(IEnumerable<DiskPlan> disks) =>
-        disks.Where(plan => plan.Previous is not null).Select(plan => _newest[plan.Disk.Name].Point).DistinctBy(point => point.Id).ToList();
+    /// <summary>The points that a run inherits from.</summary>
+    public IReadOnlyList<RestorePoint> BasesOf(IEnumerable<DiskPlan> plans) =>
+        plans.Where(plan => plan.Previous is not null).Select(plan => Origin(plan).Point).DistinctBy(point => point.Id).ToList();
 
     /// <summary>The tree a disk inherits from, or is compared with; null when it has none, or one of another chunk size.</summary>
     public TreeRef? OriginOf(DiskPlan plan) =>
-        plan.Previous is not null && _newest[plan.Disk.Name].Disk is var newest && newest.ChunkLog2 == plan.ChunkLog2 ? newest.Tree : null;
+        plan.Previous is not null && Origin(plan).Disk is var disk && disk.ChunkLog2 == plan.ChunkLog2 ? disk.Tree : null;
 
     /// <summary>
     /// Makes the hypervisor's records fit the bitmaps again, and removes what runs left that never committed. What was done is told in
@@ -111,7 +115,7 @@ internal sealed class Lineage
     /// <summary>Our checkpoints as they are once a run has committed, with the one it made.</summary>
     public IReadOnlyList<CheckpointRecord> Next(BackupPlan plan, string? checkpoint, DateTimeOffset time)
     {
-        var replaced = plan.Disks.Select(disk => disk.Disk.Name).ToHashSet(StringComparer.Ordinal);
+        var replaced = plan.Disks.Where(disk => disk.Track).Select(disk => disk.Disk.Name).ToHashSet(StringComparer.Ordinal);
         var kept = CheckpointTree.Mend(InPoints().Where(record =>
             _checkpoints.Contains(record.Name) && record.Disks.Any(disk => !replaced.Contains(disk.Name)))).Records;
         return checkpoint is null ? kept :
@@ -137,8 +141,7 @@ internal sealed class Lineage
         foreach (var disk in committed.Disks)
             _newest[disk.Name] = (committed, disk);
         var present = _machine.Disks.Select(disk => disk.Name).ToHashSet(StringComparer.Ordinal);
-        var needed = _newest.Where(pair => present.Contains(pair.Key))
-            .Select(pair => pair.Value.Disk.Checkpoint).ToHashSet(StringComparer.Ordinal);
+        var needed = _newest.Keys.Where(present.Contains).Select(disk => BaseOf(disk).Disk.Checkpoint).ToHashSet(StringComparer.Ordinal);
         foreach (var (name, _) in Ours().Where(ours => !needed.Contains(ours.Name)))
         {
             try
@@ -158,9 +161,9 @@ internal sealed class Lineage
             _machine, known, InPoints().ToList(), PointDocuments.Record(committed)?.Name, tell, CancellationToken.None);
     }
 
-    // What the newest points say of the checkpoints made with them.
+    // What the points that the next backups start from say of the checkpoints made with them.
     private IEnumerable<CheckpointRecord> InPoints() =>
-        _newest.Values.Select(found => found.Point).DistinctBy(point => point.Id).OrderBy(point => point.Seq)
+        _newest.Keys.Select(disk => BaseOf(disk).Point).DistinctBy(point => point.Id).OrderBy(point => point.Seq)
             .Select(PointDocuments.Record).OfType<CheckpointRecord>();
 
     private async Task RedefineAsync(CheckpointRecord record, Action<string> tell, CancellationToken cancellationToken)
@@ -190,7 +193,7 @@ internal sealed class Lineage
     {
         foreach (var (name, run) in Ours().ToList())
         {
-            if (_newest.Values.Any(newest => newest.Disk.Checkpoint == name))
+            if (_newest.Keys.Any(disk => BaseOf(disk).Disk.Checkpoint == name))
                 continue;
             if (await _repository.FenceAsync(_machine.Uuid, run, cancellationToken) != RunFate.Revoked)
                 continue;
@@ -199,6 +202,29 @@ internal sealed class Lineage
             tell($"Checkpoint '{name}' of a backup that never finished was removed.");
         }
     }
+
+    // A point of a stopped machine made no checkpoint of its own. Of what changed since the checkpoint of the point that it names as its
+    // base, nothing is forgotten: from that point and that checkpoint the next backup starts, and of the newer point it takes nothing.
+    private (RestorePoint Point, PointDisk Disk) BaseOf(string disk)
+    {
+        var newest = _newest[disk];
+        return PointDocuments.BaseRun(newest.Point, newest.Disk) is { } run
+            && _points.TryGetValue(run, out var point)
+            && point.Disks.FirstOrDefault(found => found.Name == disk) is { } found
+            && PointDocuments.IsOwn(found.Checkpoint, point)
+                ? (point, found)
+                : newest;
+    }
+
+    private PreviousDisk Previous(string disk)
+    {
+        var (point, details) = BaseOf(disk);
+        return PointDocuments.Previous(point, details);
+    }
+
+    // What a full read is compared with decides nothing: the newest is the most alike.
+    private (RestorePoint Point, PointDisk Disk) Origin(DiskPlan plan) =>
+        plan.IsIncremental ? BaseOf(plan.Disk.Name) : _newest[plan.Disk.Name];
 
     // By record or by bitmap alone: a machine that was defined anew has lost its records, and the bitmaps would stay for ever.
     private IEnumerable<(string Name, Guid Run)> Ours()

@@ -4,7 +4,7 @@ using Tidemark.Engine.Machines;
 
 namespace Tidemark.Engine.Checkpoints;
 
-/// <summary>The checkpoint records of one machine as a file holds them: ours of every repository, and foreign ones as they were seen.</summary>
+/// <summary>A machine's checkpoint records as a file holds them: ours of all repositories, foreign ones as they were seen.</summary>
 public sealed record MachineCheckpoints
 {
     /// <summary>The newest version this program reads; members it does not know are ignored.</summary>

@@ -12,7 +12,10 @@ namespace Tidemark.Engine.Checkpoints;
 /// records before or the records after. In a folder that hosts share each host writes beside under a name of its own: the last one
 /// to rename wins, whole.
 /// </summary>
-public sealed class RecordFile(string folder, string machineUuid)
+/// <param name="folder">The folder; made when something is written.</param>
+/// <param name="machineUuid">The machine.</param>
+/// <param name="host">Name of this host; null for its own.</param>
+public sealed class RecordFile(string folder, string machineUuid, string? host = null)
 {
     private const long MostBytes = 64 << 20;
 
@@ -29,6 +32,8 @@ public sealed class RecordFile(string folder, string machineUuid)
                 throw Unusable($"it has {stream.Length} bytes, at most {MostBytes} are expected");
             var found = await JsonSerializer.DeserializeAsync(stream, CheckpointJson.Default.MachineCheckpoints, cancellationToken)
                 ?? throw Unusable("it is empty");
+            if (found.Checkpoints.Any(record => record is null || record.Disks.Any(disk => disk is null || disk.Name is null)))
+                throw Unusable("a record in it is empty");
             if (found.V > MachineCheckpoints.Version)
                 throw Unusable($"it has version {found.V}, this program reads {MachineCheckpoints.Version}");
             if (!Guid.TryParse(found.Machine, out var uuid) || uuid != Guid.Parse(machineUuid))
@@ -55,9 +60,8 @@ public sealed class RecordFile(string folder, string machineUuid)
             if (File.Exists(Path) && File.ReadAllBytes(Path).AsSpan().SequenceEqual(content))
                 return;
             Directory.CreateDirectory(folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
-            var host = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(Environment.MachineName)).AsSpan(0, 4));
             // The machine's lock keeps other writers of this host away: what a death leaves of it is replaced by the next one.
-            var beside = $"{Path}.{host}.new";
+            var beside = $"{Path}.{HostPart(host ?? Environment.MachineName)}.new";
             using (var stream = new FileStream(beside, FileMode.Create, FileAccess.Write))
             {
                 stream.Write(content);
@@ -72,6 +76,9 @@ public sealed class RecordFile(string folder, string machineUuid)
             throw EngineException.Failed($"Checkpoint records '{Path}' cannot be written: {e.Message}", inner: e);
         }
     }
+
+    /// <summary>What marks a host's working files: no name, which could hold anything.</summary>
+    internal static string HostPart(string host) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(host)).AsSpan(0, 4));
 
     private EngineException Unusable(string why, Exception? inner = null) =>
         EngineException.Failed($"Checkpoint records '{Path}' cannot be used: {why}.", inner: inner);

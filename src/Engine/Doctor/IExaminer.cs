@@ -15,6 +15,8 @@ public interface IExaminer : IAsyncDisposable
     Task<IReadOnlyList<MachineName>> ListMachinesAsync(CancellationToken cancellationToken);
 
     Task<MachineFacts> ReadMachineAsync(string machineUuid, CancellationToken cancellationToken);
+
+    Task<BitmapFacts> ReadBitmapsAsync(string machineUuid, CancellationToken cancellationToken);
 }
 
 /// <summary>A machine that was not looked at yet.</summary>

@@ -26,6 +26,9 @@ public enum Consistency
 
     /// <summary>File systems were frozen.</summary>
     Filesystem,
+
+    /// <summary>The machine was off: as it will find its disks when it starts.</summary>
+    Offline,
 }
 
 /// <summary>
@@ -61,7 +64,10 @@ public interface IHypervisor : IAsyncDisposable
     /// <summary>Removes one bitmap from the top image of a disk of a running machine; nothing happens when it is gone already.</summary>
     Task RemoveBitmapAsync(string machineUuid, string disk, string bitmap, CancellationToken cancellationToken);
 
-    /// <summary>Freezes the guest if asked, begins the frozen point and the new checkpoint in one transaction, thaws.</summary>
+    /// <summary>
+    /// Freezes the guest if asked, begins the frozen point and the new checkpoint in one transaction, thaws. Of a machine that is off,
+    /// the images are opened as they are; it can make no checkpoint.
+    /// </summary>
     Task<IFrozenPoint> FreezeAsync(FreezeRequest request, CancellationToken cancellationToken);
 
     /// <summary>Removes a checkpoint of ours and its bitmaps; nothing happens when it is gone already.</summary>
@@ -71,8 +77,8 @@ public interface IHypervisor : IAsyncDisposable
     Task<bool> ThawAsync(string machineUuid, TimeSpan limit, CancellationToken cancellationToken);
 
     /// <summary>
-    /// Ends the backup job that serves from <paramref name="folder"/>, if that very job is active, wakes a guest that it left
-    /// paused, and waits until it is over.
+    /// Ends whatever serves from <paramref name="folder"/>: the backup job, if that very job is active, waking a guest that it left
+    /// paused, or the process that reads a stopped machine's images. Waits until it is over.
     /// </summary>
     Task EndJobAsync(string machineUuid, string folder, CancellationToken cancellationToken);
 
@@ -153,6 +159,11 @@ public interface IFrozenPoint : IAsyncDisposable
 
     /// <summary>Closes the connections and ends the job; throws when the job was not alive until now.</summary>
     Task EndAsync(CancellationToken cancellationToken);
+
+    /// <summary>
+    /// The last look before the commit, after everything that belongs to the point was read: throws when it is void after all.
+    /// </summary>
+    Task ConfirmAsync(CancellationToken cancellationToken);
 }
 
 /// <summary>A disk of a frozen point.</summary>

@@ -2,7 +2,7 @@
 namespace Tidemark.Engine.Runs;
 
 /// <summary>
-/// Where this host keeps what a run needs while it lives: journal entries, locks and checkpoint records in the state folder, and one folder a run
+/// Where this host keeps what runs need: journal entries, locks and checkpoint records in the state folder, and one folder a run
 /// (socket, scratch files) in the scratch folder, which the hypervisor's user must be able to reach.
 /// </summary>
 public sealed record HostFolders(string State, string Scratch)

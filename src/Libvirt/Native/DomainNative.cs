@@ -30,6 +30,9 @@ internal static unsafe partial class DomainNative
     [LibraryImport(LibvirtLibrary.Main, EntryPoint = "virDomainIsPersistent")]
     internal static partial int IsPersistent(DomainHandle domain);
 
+    [LibraryImport(LibvirtLibrary.Main, EntryPoint = "virDomainHasManagedSaveImage")]
+    internal static partial int HasManagedSave(DomainHandle domain, uint flags);
+
     [LibraryImport(LibvirtLibrary.Main, EntryPoint = "virDomainCreateWithFlags")]
     internal static partial int Create(DomainHandle domain, uint flags);
 

@@ -32,6 +32,15 @@ public sealed record DiskDescription
     /// <summary>The images below that libvirt knows, the nearest first.</summary>
     public IReadOnlyList<DiskSource> Backing { get; init; } = [];
 
+    /// <summary>
+    /// Paths of the images below it as the definition itself names them, from the top; an empty text at the end says that there is no
+    /// further one. Empty when it leaves all that to the images.
+    /// </summary>
+    public IReadOnlyList<string> DefinedBelow { get; init; } = [];
+
+    /// <summary>Only a part of the image is the disk.</summary>
+    public bool IsSlice { get; init; }
+
     public bool IsEncrypted { get; init; }
 
     /// <summary>A block copy or active commit mirrors the disk: no backup can start.</summary>
@@ -69,6 +78,8 @@ public sealed record DiskDescription
             IsTransient = disk.Element("transient") != null,
             Serial = disk.ChildText("serial"),
             Backing = [.. ReadBacking(disk)],
+            DefinedBelow = Below(disk.Element("backingStore")),
+            IsSlice = disk.Element("source")?.Element("slices") != null,
             IsEncrypted = disk.Element("encryption") != null || disk.Element("source")?.Element("encryption") != null,
             HasMirror = disk.Element("mirror") != null,
             StartupPolicy = disk.Element("source").Text("startupPolicy"),
@@ -80,7 +91,19 @@ public sealed record DiskDescription
     private static IEnumerable<DiskSource> ReadBacking(XElement disk)
     {
         for (var layer = disk.Element("backingStore"); layer?.Element("source") != null; layer = layer.Element("backingStore"))
-            yield return DiskSource.Read(layer);
+            yield return DiskSource.Read(layer) with { Index = XmlText.ToInt32(layer.Text("index")) }; // not on its source, unlike a disk's
+    }
+
+    private static List<string> Below(XElement? backing)
+    {
+        var paths = new List<string>();
+        for (; backing != null; backing = backing.Element("backingStore"))
+        {
+            var source = backing.Element("source");
+            paths.Add(source == null ? "" : source.Text("file") ?? source.Text("dev") ?? source.Text("name") ?? "?");
+        }
+
+        return paths;
     }
 }
 

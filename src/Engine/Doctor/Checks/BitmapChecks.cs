@@ -28,9 +28,9 @@ public static class BitmapChecks
     private static IEnumerable<Finding> JudgeDisk(MachineFacts facts, MachineDisk disk, string? repositoryPart)
     {
         var subject = $"disk '{disk.Name}' of '{facts.Machine.Name}'";
-        var records = facts.Checkpoints.Where(checkpoint => checkpoint.Disks.Contains(disk.Name, StringComparer.Ordinal))
+        var records = facts.Checkpoints.Where(checkpoint => checkpoint.Disks.Any(tracked => tracked.Name == disk.Name))
             .Select(checkpoint => checkpoint.Name).ToHashSet(StringComparer.Ordinal);
-        var faults = disk.Bitmaps.Where(bitmap => bitmap.Value != BitmapHealth.Recording)
+        var faults = disk.Bitmaps.Where(bitmap => bitmap.Value is not (BitmapHealth.Recording or BitmapHealth.Busy))
             .Select(bitmap => JudgeBroken(facts.Machine, subject, bitmap.Key, records.Contains(bitmap.Key)))
             .Concat(disk.Bitmaps.Keys.Where(name => IsOurs(name) && !records.Contains(name)).Select(name => Finding.Note(
                 subject, $"Bitmap '{name}' has no record with the hypervisor; the next backup heals that.",

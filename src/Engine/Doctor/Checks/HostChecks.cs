@@ -58,15 +58,17 @@ public static class HostChecks
                     Host,
                     $"AppArmor confines QEMU, and its profile does not name the scratch folder '{scratch}': QEMU may be refused the "
                     + "socket there ('Failed to bind socket … Permission denied').",
-                    $"echo '  \"{scratch}/**\" rwk,' >> /etc/apparmor.d/local/abstractions/libvirt-qemu, then restart the machines");
+                    $"mkdir -p /etc/apparmor.d/local/abstractions && echo '  \"{scratch}/**\" rwk,' >> "
+                    + "/etc/apparmor.d/local/abstractions/libvirt-qemu && systemctl reload apparmor");
         }
 
         if (hypervisor.SecurityModels.Contains("selinux", StringComparer.Ordinal) && facts.Confinement.SeLinux)
         {
             yield return Finding.Note(
                 Host,
-                $"SELinux confines QEMU; the scratch folder '{scratch}' needs a type that QEMU may make sockets and files in.",
-                $"semanage fcontext -a -t qemu_var_run_t '{scratch}(/.*)?' && restorecon -Rv '{scratch}'");
+                $"SELinux confines QEMU; the scratch folder '{scratch}' needs a type that QEMU may make sockets and files in, such as that of "
+                + "libvirt's own folder.",
+                $"semanage fcontext -a -e /var/lib/libvirt/qemu '{scratch}' && restorecon -Rv '{scratch}'");
         }
     }
 

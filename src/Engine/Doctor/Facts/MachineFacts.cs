@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+using Tidemark.Engine.Checkpoints;
 using Tidemark.Engine.Machines;
 
 namespace Tidemark.Engine.Doctor.Facts;
@@ -35,8 +36,8 @@ public sealed record MachineFacts
     /// <summary>QEMU paused it, because a disk or a scratch file failed or is full.</summary>
     public required bool IsIoErrorPause { get; init; }
 
-    /// <summary>Checkpoints that the hypervisor has records of, parents first, and the disks that each has a bitmap on.</summary>
-    public required IReadOnlyList<CheckpointFacts> Checkpoints { get; init; }
+    /// <summary>Checkpoints that the hypervisor has records of, parents first.</summary>
+    public required IReadOnlyList<CheckpointRecord> Checkpoints { get; init; }
 
     public required JobFacts? Job { get; init; }
 
@@ -52,9 +53,6 @@ public sealed record MachineFacts
     /// <summary>What could not be looked at, a sentence each.</summary>
     public required IReadOnlyList<string> Unseen { get; init; }
 }
-
-/// <summary>A checkpoint that the hypervisor has a record of.</summary>
-public sealed record CheckpointFacts(string Name, IReadOnlyList<string> Disks);
 
 /// <summary>A job of the hypervisor.</summary>
 /// <param name="Operation">In the hypervisor's word, such as <c>backup</c>.</param>

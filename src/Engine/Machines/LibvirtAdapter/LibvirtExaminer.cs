@@ -47,14 +47,12 @@ internal sealed class LibvirtExaminer : IExaminer
     public Task<MachineFacts> ReadMachineAsync(string machineUuid, CancellationToken cancellationToken) =>
         LibvirtFailures.TranslateAsync(async () =>
         {
-            var machine = await _hypervisor.FindAsync(machineUuid, cancellationToken)
-                ?? throw EngineException.Failed($"Machine '{machineUuid}' is gone.");
+            var bitmaps = await ReadBitmapsAsync(machineUuid, cancellationToken);
+            var machine = bitmaps.Machine;
+            var unseen = bitmaps.Unseen.ToList();
             var domain = await _connection.GetDomainAsync(Guid.Parse(machineUuid), cancellationToken);
             var description = DomainDescription.Parse(await domain.GetXmlAsync(cancellationToken: cancellationToken));
             var status = await domain.GetStatusAsync(cancellationToken);
-            var unseen = new List<string>();
-            if (!status.IsActive)
-                machine = await OfflineBitmaps.ReadAsync(machine, unseen, cancellationToken);
             var (agent, isFrozen) = await AskAgentAsync(domain, machine, description, cancellationToken);
             return new MachineFacts
             {
@@ -62,13 +60,33 @@ internal sealed class LibvirtExaminer : IExaminer
                 Agent = agent,
                 IsFrozen = isFrozen,
                 IsIoErrorPause = status.IsIoErrorPause,
-                Checkpoints = await ReadCheckpointsAsync(domain, cancellationToken),
+                Checkpoints = bitmaps.Checkpoints,
                 Job = status.IsActive ? await ReadJobAsync(domain, cancellationToken) : null,
                 Removable = description.Disks
                     .Where(disk => disk.Device is DiskDevice.Cdrom or DiskDevice.Floppy || disk.Source.Kind == DiskSourceKind.None)
                     .Select(disk => disk.Target).ToHashSet(StringComparer.Ordinal),
                 AllocatedBytes = await SumAllocatedAsync(domain, machine, unseen, cancellationToken),
                 QemuOwner = description.Owner is { } label ? ((uint)label.UserId, (uint)label.GroupId) : HostProcesses.OwnerOfQemu(machineUuid),
+                Unseen = unseen,
+            };
+        });
+
+    public Task<BitmapFacts> ReadBitmapsAsync(string machineUuid, CancellationToken cancellationToken) =>
+        LibvirtFailures.TranslateAsync(async () =>
+        {
+            var machine = await _hypervisor.FindAsync(machineUuid, cancellationToken)
+                ?? throw EngineException.Failed($"Machine '{machineUuid}' is gone.");
+            var unseen = new List<string>();
+            var changed = machine.State == MachineState.Off
+                ? new Dictionary<(string Disk, string Bitmap), long>()
+                : await ReadChangedAsync(await _connection.GetDomainAsync(Guid.Parse(machineUuid), cancellationToken), cancellationToken);
+            if (machine.State == MachineState.Off)
+                machine = await OfflineBitmaps.ReadAsync(machine, unseen, cancellationToken);
+            return new BitmapFacts
+            {
+                Machine = machine,
+                Checkpoints = await _hypervisor.CheckpointsAsync(machineUuid, cancellationToken),
+                ChangedBytes = changed,
                 Unseen = unseen,
             };
         });
@@ -106,23 +124,14 @@ internal sealed class LibvirtExaminer : IExaminer
         }
     }
 
-    private static async Task<IReadOnlyList<CheckpointFacts>> ReadCheckpointsAsync(Domain domain, CancellationToken cancellationToken)
+    private static async Task<Dictionary<(string Disk, string Bitmap), long>> ReadChangedAsync(
+        Domain domain, CancellationToken cancellationToken)
     {
-        var checkpoints = new List<CheckpointFacts>();
-        foreach (var name in await domain.ListCheckpointsAsync(cancellationToken))
-        {
-            try
-            {
-                var record = CheckpointXml.Read(await domain.GetCheckpointXmlAsync(name, cancellationToken: cancellationToken));
-                checkpoints.Add(new CheckpointFacts(name, record.Disks.Where(disk => disk.HasBitmap).Select(disk => disk.Target).ToList()));
-            }
-            catch (LibvirtNotFoundException)
-            {
-                // It was deleted since it was listed.
-            }
-        }
-
-        return checkpoints;
+        var description = DomainDescription.Parse(await domain.GetXmlAsync(cancellationToken: cancellationToken));
+        var counts = BitmapCounts.Parse(await domain.QemuMonitorCommandAsync(BlockNodes.Query, cancellationToken: cancellationToken));
+        return description.Disks.Where(disk => disk.Alias is not null && counts.ContainsKey(disk.Alias))
+            .SelectMany(disk => counts[disk.Alias!].Select(count => (Key: (disk.Target, count.Key), count.Value)))
+            .ToDictionary(pair => pair.Key, pair => pair.Value);
     }
 
     private static async Task<JobFacts?> ReadJobAsync(Domain domain, CancellationToken cancellationToken)

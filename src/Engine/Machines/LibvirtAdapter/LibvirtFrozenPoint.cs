@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-using Tidemark.Blocks;
 using Tidemark.Engine.Runs;
 using Tidemark.Libvirt;
-using Tidemark.Nbd;
 
 namespace Tidemark.Engine.Machines.LibvirtAdapter;
 
@@ -17,7 +15,7 @@ internal sealed class LibvirtFrozenPoint : IFrozenPoint
     private readonly GuestFreeze _guest;
     private readonly FrozenPointWatch _watch;
     private readonly List<string> _warnings = [];
-    private readonly Dictionary<string, FrozenDisk> _disks = new(StringComparer.Ordinal);
+    private readonly NbdDisks _disks;
     private bool _closed;
     private bool _ended;
 
@@ -32,6 +30,7 @@ internal sealed class LibvirtFrozenPoint : IFrozenPoint
         _domain = domain;
         _request = request;
         _guest = guest;
+        _disks = new NbdDisks(request);
         Time = time;
         _watch = new FrozenPointWatch(connection, domain, RunFolder.Socket(request.Folder), request.Folder, events);
         Voided = _watch.Voided;
@@ -55,22 +54,7 @@ internal sealed class LibvirtFrozenPoint : IFrozenPoint
 
     public Task WatchScratchAsync(CancellationToken cancellationToken) => _watch.StartAsync(cancellationToken);
 
-    public async Task ConnectAsync(CancellationToken cancellationToken)
-    {
-        foreach (var disk in _request.Disks)
-        {
-            var uri = NbdUri.ForUnixSocket(RunFolder.Socket(_request.Folder), disk.Name);
-            var bitmap = disk.Base is null ? null : $"qemu:dirty-bitmap:backup-{disk.Name}";
-            var options = NbdClientOptions.Default with
-            {
-                Contexts = bitmap is null ? [NbdMetaContext.BaseAllocation] : [NbdMetaContext.BaseAllocation, bitmap],
-            };
-            var source = await NbdBlockSource.OpenAsync(uri, options, cancellationToken);
-            _disks.Add(disk.Name, new FrozenDisk(source, bitmap));
-            if (bitmap is not null && !source.Export.HasContext(bitmap))
-                throw EngineException.Failed($"QEMU does not offer the changes of disk '{disk.Name}' of '{_request.Machine.Name}'.");
-        }
-    }
+    public Task ConnectAsync(CancellationToken cancellationToken) => _disks.OpenAsync(cancellationToken);
 
     public IFrozenDisk Disk(string name) => _disks[name];
 
@@ -86,6 +70,9 @@ internal sealed class LibvirtFrozenPoint : IFrozenPoint
             throw EngineException.Failed(reason);
     }
 
+    // What was read is read, and the job served it until its end: nothing that happens to the machine later can change it.
+    public Task ConfirmAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
     public async ValueTask DisposeAsync() => await StopAsync(CancellationToken.None);
 
     // True when the job was active until now.
@@ -96,8 +83,7 @@ internal sealed class LibvirtFrozenPoint : IFrozenPoint
         if (!_closed)
         {
             _closed = true;
-            foreach (var disk in _disks.Values)
-                await disk.Source.DisposeAsync();
+            await _disks.DisposeAsync();
             await _watch.DisposeAsync();
         }
 
@@ -105,14 +91,5 @@ internal sealed class LibvirtFrozenPoint : IFrozenPoint
             BackupJob.EndAsync(_domain, RunFolder.Socket(_request.Folder), cancellationToken));
         _ended = true;
         return active;
-    }
-
-    private sealed class FrozenDisk(NbdBlockSource source, string? bitmap) : IFrozenDisk
-    {
-        public IBlockSource Source => source;
-
-        public IAsyncEnumerable<ByteRange> ChangedAsync(CancellationToken cancellationToken) => bitmap is null
-            ? throw new InvalidOperationException("The disk is read in full; nothing tells what changed.")
-            : source.DirtyRangesAsync(bitmap, new ByteRange(0, source.Size), cancellationToken);
     }
 }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 using Tidemark.Engine.Checkpoints;
+using Tidemark.Engine.Machines.OfflineAdapter;
 using Tidemark.Engine.Runs;
 using Tidemark.Libvirt;
 using Tidemark.Libvirt.Xml;
+using Tidemark.Qemu;
 
 namespace Tidemark.Engine.Machines.LibvirtAdapter;
 
@@ -41,7 +43,10 @@ internal sealed class LibvirtHypervisor : IHypervisor
 
     public async Task<Machine?> FindAsync(string nameOrUuid, CancellationToken cancellationToken) =>
         await LibvirtFailures.TranslateAsync(async () =>
-            await DomainAsync(nameOrUuid, cancellationToken) is { } domain ? await DescribeAsync(domain, cancellationToken) : null);
+        {
+            await _connection.ReopenAsync(ReopenPatience, cancellationToken); // the daemon may have been restarted since the last run
+            return await DomainAsync(nameOrUuid, cancellationToken) is { } domain ? await DescribeAsync(domain, cancellationToken) : null;
+        });
 
     public Task<MachineDefinition> DefinitionAsync(Machine machine, CancellationToken cancellationToken) =>
         LibvirtFailures.TranslateAsync(async () =>
@@ -74,7 +79,9 @@ internal sealed class LibvirtHypervisor : IHypervisor
         LibvirtFailures.TranslateAsync(async () =>
         {
             var domain = await RequireAsync(request.Machine.Uuid, cancellationToken);
-            return await LibvirtFreeze.BeginAsync(_connection, domain, request, cancellationToken);
+            return request.Machine.State == MachineState.Off
+                ? await new OfflineFreeze(this, _connection, domain, request).BeginAsync(cancellationToken)
+                : await LibvirtFreeze.BeginAsync(_connection, domain, request, cancellationToken);
         });
 
     public Task DeleteCheckpointAsync(string machineUuid, string checkpoint, CancellationToken cancellationToken) =>
@@ -104,6 +111,7 @@ internal sealed class LibvirtHypervisor : IHypervisor
     public Task EndJobAsync(string machineUuid, string folder, CancellationToken cancellationToken) =>
         LibvirtFailures.TranslateAsync(async () =>
         {
+            await QemuStorageDaemon.EndLeftoverAsync(folder, cancellationToken);
             await _connection.ReopenAsync(ReopenPatience, cancellationToken);
             if (await DomainAsync(machineUuid, cancellationToken) is not { } domain)
                 return;
@@ -165,6 +173,8 @@ internal sealed class LibvirtHypervisor : IHypervisor
         {
             if (DiskProtection.WhyNot(disk) is { } reason)
                 left.Add(new UnprotectedDisk(disk.Target, reason));
+            else if (!status.IsActive)
+                await DescribeOfflineAsync(disk, disks, left, cancellationToken);
             else if (await TryDescribeAsync(domain, disk, nodes.GetValueOrDefault(disk.Alias ?? ""), cancellationToken) is { } found)
                 disks.Add(found with { Backing = disk.Backing.Select(source => Describe(source, all)).ToList() });
             else
@@ -193,6 +203,19 @@ internal sealed class LibvirtHypervisor : IHypervisor
         return new BackingImage(
             path is null ? null : ImageIdentity.Read(path),
             node?.Bitmaps ?? new Dictionary<string, BitmapHealth>(StringComparer.Ordinal));
+    }
+
+    private static async Task DescribeOfflineAsync(
+        DiskDescription disk, List<MachineDisk> disks, List<UnprotectedDisk> left, CancellationToken cancellationToken)
+    {
+        try
+        {
+            disks.Add(await OfflineDisks.DescribeAsync(disk, cancellationToken));
+        }
+        catch (UnreadableImageException e)
+        {
+            left.Add(new UnprotectedDisk(disk.Target, e.Message));
+        }
     }
 
     private static async Task<MachineDisk?> TryDescribeAsync(
