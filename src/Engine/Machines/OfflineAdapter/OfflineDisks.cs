@@ -23,7 +23,7 @@ internal static class OfflineDisks
             Size = chain.Top.VirtualSize,
             Identity = ImageIdentity.Read(path),
             Backing = chain.Backing(),
-            DataFile = chain.Top.DataFile is { } data ? DataFile.Read(path, data) : null,
+            DataFile = chain.Images[0].DataFile is { } data ? DataFile.Read(path, data.Path) : null,
             Untrackable = DiskProtection.WhyUntracked(disk.Format, chain.Top.Compat),
             Bitmaps = chain.Bitmaps(),
         };
