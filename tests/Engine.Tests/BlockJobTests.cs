@@ -221,7 +221,7 @@ public sealed class BlockJobTests(LabFixture fixture)
         await machine.WriteAsync("vdb", pattern * 4096, 512, pattern, EngineLab.Token);
     }
 
-    private async Task CreateOverlayAsync(LabMachine machine, string overlay, string on)
+    private static async Task CreateOverlayAsync(LabMachine machine, string overlay, string on)
     {
         await Tool.RunAsync("qemu-img", ["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", on, overlay], EngineLab.Token);
         machine.Host.GiveToQemu(overlay);
@@ -235,7 +235,8 @@ public sealed class BlockJobTests(LabFixture fixture)
         var truth = await EngineLab.TruthAsync(machine);
         var point = await lab.BackUpAsync(machine);
         Assert.True(
-            modes.SequenceEqual(point.Disks.Select(disk => disk.Mode)), string.Join("; ", point.Disks.Select(disk => $"{disk.Mode}: {disk.Reason}")));
+            modes.SequenceEqual(point.Disks.Select(disk => disk.Mode)),
+            string.Join("; ", point.Disks.Select(disk => $"{disk.Mode}: {disk.Reason}")));
         Assert.Contains(reason, point.Disks[0].Reason, StringComparison.Ordinal);
         await lab.AssertRestoresAsync(point, truth);
         await lab.AssertCleanAsync(machine);

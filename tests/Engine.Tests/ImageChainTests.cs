@@ -4,7 +4,7 @@ using Tidemark.Engine.Machines;
 
 namespace Tidemark.Engine.Tests;
 
-/// <summary>E1 for chains of images: only a continuation of the images of before, with the bitmap in all that was written to since.</summary>
+/// <summary>E1b: only a continuation of the images of before will do, with the bitmap in all that was written to since.</summary>
 public sealed class ImageChainTests
 {
     private const string Checkpoint = "c";
@@ -73,5 +73,9 @@ public sealed class ImageChainTests
     private static Dictionary<string, BitmapHealth> Bitmaps(BitmapHealth? health) =>
         health is null ? [] : new Dictionary<string, BitmapHealth>(StringComparer.Ordinal) { [Checkpoint] = health.Value };
 
-    private static ImageIdentity Image(char letter) => new($"/{char.ToLowerInvariant(letter)}", "8:1", $"{(int)char.ToLowerInvariant(letter)}", "1.0");
+    private static ImageIdentity Image(char letter)
+    {
+        var name = char.ToLowerInvariant(letter);
+        return new ImageIdentity($"/{name}", "8:1", $"{(int)name}", "1.0");
+    }
 }
