@@ -16,14 +16,14 @@ public sealed class ImageChainTests
     [InlineData("Ab", "ab", "")]
     [InlineData("XAb", "ab", "")] // a snapshot
     [InlineData("XYAb", "ab", "")] // two
-    [InlineData("B", "ab", "")] // committed back
-    [InlineData("Bc", "abc", "")]
-    [InlineData("C", "abc", "")] // … two at once
-    [InlineData("XB", "ab", "")] // … and a snapshot after that
+    [InlineData("B", "ab", "was merged into it")] // committed back
+    [InlineData("Bc", "abc", "was merged into it")]
+    [InlineData("C", "abc", "was merged into it")] // … two at once
+    [InlineData("XB", "ab", "was merged into it")] // … and a snapshot after that
     [InlineData("XyAb", "ab", "on image '/y'")] // the lower snapshot by somebody who knew nothing of bitmaps
     [InlineData("XY!Ab", "ab", "on image '/y'")]
     [InlineData("Xab", "ab", "on image '/a'")]
-    [InlineData("Xb", "ab", "on image '/b'")] // thrown away and begun anew, not committed
+    [InlineData("Xb", "ab", "was merged into it")] // thrown away and begun anew, not committed
     [InlineData("X", "ab", "another image")]
     [InlineData("Xx", "", "another image")]
     [InlineData("A", "ab", "'/b' before, none now")] // pulled, or cut off
