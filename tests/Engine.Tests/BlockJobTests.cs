@@ -37,7 +37,7 @@ public sealed class BlockJobTests(LabFixture fixture)
     [Theory]
     [InlineData(false)] // the checkpoint was made before the snapshot
     [InlineData(true)] // … and after it, so that only the overlay has its bitmap
-    public async Task ActiveCommit_IsIncremental(bool backedUpOnTheOverlay)
+    public async Task ActiveCommit_IsIncrementalIntoTheImageOfTheCheckpoint_ElseFull(bool backedUpOnTheOverlay)
     {
         await using var lab = await EngineLab.CreateAsync(fixture);
         var machine = await StartAsync(lab, $"commit{backedUpOnTheOverlay}");
@@ -47,7 +47,7 @@ public sealed class BlockJobTests(LabFixture fixture)
         await WriteAsync(machine, 3);
         await machine.CommitAsync("vda", machine.ImagePath("vda"), EngineLab.Token);
         await WriteAsync(machine, 5);
-        await AssertNextAsync(lab, machine, "incremental");
+        await AssertNextAsync(lab, machine, backedUpOnTheOverlay ? "full" : "incremental", backedUpOnTheOverlay ? "was merged into it" : "");
         await AssertNextAsync(lab, machine, "incremental");
     }
 
@@ -196,7 +196,7 @@ public sealed class BlockJobTests(LabFixture fixture)
         await machine.StopAsync(EngineLab.Token);
         await machine.PutImageAsync("vda", machine.ImagePath("vda"), EngineLab.Token);
         await machine.StartAsync(EngineLab.Token);
-        await AssertNextAsync(lab, machine, "full", "is missing on this disk");
+        await AssertNextAsync(lab, machine, "full", "was merged into it");
         await AssertNextAsync(lab, machine, "incremental");
     }
 
@@ -221,7 +221,7 @@ public sealed class BlockJobTests(LabFixture fixture)
         await machine.WriteAsync("vdb", pattern * 4096, 512, pattern, EngineLab.Token);
     }
 
-    private async Task CreateOverlayAsync(LabMachine machine, string overlay, string on)
+    private static async Task CreateOverlayAsync(LabMachine machine, string overlay, string on)
     {
         await Tool.RunAsync("qemu-img", ["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", on, overlay], EngineLab.Token);
         machine.Host.GiveToQemu(overlay);
@@ -235,7 +235,8 @@ public sealed class BlockJobTests(LabFixture fixture)
         var truth = await EngineLab.TruthAsync(machine);
         var point = await lab.BackUpAsync(machine);
         Assert.True(
-            modes.SequenceEqual(point.Disks.Select(disk => disk.Mode)), string.Join("; ", point.Disks.Select(disk => $"{disk.Mode}: {disk.Reason}")));
+            modes.SequenceEqual(point.Disks.Select(disk => disk.Mode)),
+            string.Join("; ", point.Disks.Select(disk => $"{disk.Mode}: {disk.Reason}")));
         Assert.Contains(reason, point.Disks[0].Reason, StringComparison.Ordinal);
         await lab.AssertRestoresAsync(point, truth);
         await lab.AssertCleanAsync(machine);

@@ -4,7 +4,7 @@ using Tidemark.Engine.Machines;
 
 namespace Tidemark.Engine.Tests;
 
-/// <summary>E1 for chains of images: only a continuation of the images of before, with the bitmap in all that was written to since.</summary>
+/// <summary>E1b: only a continuation of the images of before will do, with the bitmap in all that was written to since.</summary>
 public sealed class ImageChainTests
 {
     private const string Checkpoint = "c";
@@ -16,14 +16,14 @@ public sealed class ImageChainTests
     [InlineData("Ab", "ab", "")]
     [InlineData("XAb", "ab", "")] // a snapshot
     [InlineData("XYAb", "ab", "")] // two
-    [InlineData("B", "ab", "")] // committed back
-    [InlineData("Bc", "abc", "")]
-    [InlineData("C", "abc", "")] // … two at once
-    [InlineData("XB", "ab", "")] // … and a snapshot after that
+    [InlineData("B", "ab", "was merged into it")] // committed back
+    [InlineData("Bc", "abc", "was merged into it")]
+    [InlineData("C", "abc", "was merged into it")] // … two at once
+    [InlineData("XB", "ab", "was merged into it")] // … and a snapshot after that
     [InlineData("XyAb", "ab", "on image '/y'")] // the lower snapshot by somebody who knew nothing of bitmaps
     [InlineData("XY!Ab", "ab", "on image '/y'")]
     [InlineData("Xab", "ab", "on image '/a'")]
-    [InlineData("Xb", "ab", "on image '/b'")] // thrown away and begun anew, not committed
+    [InlineData("Xb", "ab", "was merged into it")] // thrown away and begun anew, not committed
     [InlineData("X", "ab", "another image")]
     [InlineData("Xx", "", "another image")]
     [InlineData("A", "ab", "'/b' before, none now")] // pulled, or cut off
@@ -73,5 +73,9 @@ public sealed class ImageChainTests
     private static Dictionary<string, BitmapHealth> Bitmaps(BitmapHealth? health) =>
         health is null ? [] : new Dictionary<string, BitmapHealth>(StringComparer.Ordinal) { [Checkpoint] = health.Value };
 
-    private static ImageIdentity Image(char letter) => new($"/{char.ToLowerInvariant(letter)}", "8:1", $"{(int)char.ToLowerInvariant(letter)}", "1.0");
+    private static ImageIdentity Image(char letter)
+    {
+        var name = char.ToLowerInvariant(letter);
+        return new ImageIdentity($"/{name}", "8:1", $"{(int)name}", "1.0");
+    }
 }

@@ -99,8 +99,8 @@ public sealed class MigrationTests(LabFixture fixture)
         await machine.MigrateAsync(other, cancellationToken: EngineLab.Token);
         await WriteAsync(machine, 1);
         await AssertNextAsync(lab, machine, "incremental");
-        var nodes = (await machine.QmpAsync("""{"execute":"query-named-block-nodes","arguments":{"flat":true}}""", EngineLab.Token)).GetRawText();
-        Assert.DoesNotContain(orphan, nodes, StringComparison.Ordinal);
+        var nodes = await machine.QmpAsync("""{"execute":"query-named-block-nodes","arguments":{"flat":true}}""", EngineLab.Token);
+        Assert.DoesNotContain(orphan, nodes.GetRawText(), StringComparison.Ordinal);
     }
 
     private async Task<LabMachine> StartAsync(EngineLab lab, string name)
@@ -125,8 +125,8 @@ public sealed class MigrationTests(LabFixture fixture)
         await using var hypervisor = await Hypervisors.ConnectAsync(machine.Host.Uri, EngineLab.Token);
         var folders = new HostFolders(
             lab.PathOf($"state-{machine.Host.DaemonProcessId}"), machine.Host.CreateFolder($"scratch-{machine.Name}"));
-        var point = await BackupRun.RunAsync(
-            lab.Context() with { Hypervisor = hypervisor, Folders = folders }, $"{machine.Domain.Uuid:d}", new BackupOptions(), EngineLab.Token);
+        var context = lab.Context() with { Hypervisor = hypervisor, Folders = folders };
+        var point = await BackupRun.RunAsync(context, $"{machine.Domain.Uuid:d}", new BackupOptions(), EngineLab.Token);
         Assert.True(
             point.Disks.All(disk => disk.Mode == mode), string.Join("; ", point.Disks.Select(disk => $"{disk.Mode}: {disk.Reason}")));
         await lab.AssertRestoresAsync(point, truth);

@@ -33,7 +33,8 @@ public sealed partial class LabMachine
         VirshAsync(["snapshot-create-as", Name, name, .. keepRecord ? (string[])[] : ["--no-metadata"]], cancellationToken);
 
     /// <summary>Where <see cref="SnapshotAsync"/> puts the overlay of a disk.</summary>
-    public string OverlayPath(string target, string name) => Path.Combine(Path.GetDirectoryName(ImagePath(target))!, $"{Name}-{target}.{name}");
+    public string OverlayPath(string target, string name) =>
+        Path.Combine(Path.GetDirectoryName(ImagePath(target))!, $"{Name}-{target}.{name}");
 
     /// <summary>Merges the images from the topmost down into <paramref name="basePath"/>, which is the topmost afterwards.</summary>
     public Task CommitAsync(string target, string basePath, CancellationToken cancellationToken = default) =>
@@ -50,7 +51,10 @@ public sealed partial class LabMachine
     /// <summary>Mirrors a disk to a new image; the machine goes on with the copy, or the mirror stays until it is ended.</summary>
     public Task CopyToAsync(string target, string path, bool pivot, CancellationToken cancellationToken = default) =>
         VirshAsync(
-            ["blockcopy", Name, target, "--dest", path, "--format", "qcow2", "--transient-job", "--wait", .. pivot ? (string[])["--pivot"] : []],
+            [
+                "blockcopy", Name, target, "--dest", path, "--format", "qcow2", "--transient-job", "--wait",
+                .. pivot ? (string[])["--pivot"] : [],
+            ],
             cancellationToken);
 
     /// <summary>Ends a mirror that stayed; the machine goes on with the old image.</summary>

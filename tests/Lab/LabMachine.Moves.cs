@@ -16,7 +16,10 @@ public sealed partial class LabMachine
     /// <param name="copies">Images to copy to there, by disk, which exist with the right size; null where storage is shared.</param>
     /// <param name="cancellationToken">Ends the waiting.</param>
     public async Task MigrateAsync(
-        LabHost target, bool forget = true, IReadOnlyDictionary<string, string>? copies = null, CancellationToken cancellationToken = default)
+        LabHost target,
+        bool forget = true,
+        IReadOnlyDictionary<string, string>? copies = null,
+        CancellationToken cancellationToken = default)
     {
         var folder = target.CreateFolder($"m{Path.GetRandomFileName()[..4]}");
         // Sockets instead of ports: hosts on one machine would take each other's.

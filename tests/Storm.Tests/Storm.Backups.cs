@@ -130,9 +130,9 @@ internal sealed partial class Storm
         Assert.False((await _machine.Domain.GetJobStatsAsync(cancellationToken: Token)).IsActive);
         JudgeFolders();
         // A backup while the machine is off makes no checkpoint: then the one before counts on.
-        var needed = _machine.Disks
-            .Select(name => _points.SelectMany(other => other.Disks).LastOrDefault(disk => disk.Name == name && disk.Checkpoint is not null))
-            .Select(disk => disk?.Checkpoint).OfType<string>().ToHashSet(StringComparer.Ordinal);
+        var needed = _points.SelectMany(other => other.Disks).Where(disk => disk.Checkpoint is not null)
+            .GroupBy(disk => disk.Name, StringComparer.Ordinal).Select(disks => disks.Last().Checkpoint!)
+            .ToHashSet(StringComparer.Ordinal);
         var records = await _machine.Domain.ListCheckpointsAsync(Token);
         Assert.Contains(point.Disks[0].Checkpoint, records);
         Assert.Empty(records.Where(IsOurs).Except(needed, StringComparer.Ordinal));
@@ -211,9 +211,11 @@ internal sealed partial class Storm
     private static string Differences(byte[] truth, byte[] restored)
     {
         const int Block = 4096;
-        var blocks = Enumerable.Range(0, (truth.Length + Block - 1) / Block).Where(block => !Piece(truth, block).SequenceEqual(Piece(restored, block)));
+        var blocks = Enumerable.Range(0, (truth.Length + Block - 1) / Block)
+            .Where(block => !Piece(truth, block).SequenceEqual(Piece(restored, block)));
         return string.Join(' ', blocks.Take(20).Select(block => block * Block));
 
-        static ReadOnlySpan<byte> Piece(byte[] bytes, int block) => bytes.AsSpan(block * Block, Math.Min(Block, bytes.Length - (block * Block)));
+        static ReadOnlySpan<byte> Piece(byte[] bytes, int block) =>
+            bytes.AsSpan(block * Block, Math.Min(Block, bytes.Length - (block * Block)));
     }
 }

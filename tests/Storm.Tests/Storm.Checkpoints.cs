@@ -40,8 +40,8 @@ internal sealed partial class Storm
         var foreign = (await _machine.Domain.ListCheckpointsAsync(Token)).Where(name => !IsOurs(name)).ToList();
         if (foreign.Count < MostForeign)
         {
-            var xml = CheckpointXml.Write(
-                new CheckpointDescription(NewName("virtnbdbackup."), _machine.Disks.Select(disk => new CheckpointDisk(disk, true)).ToList()));
+            var disks = _machine.Disks.Select(disk => new CheckpointDisk(disk, true)).ToList();
+            var xml = CheckpointXml.Write(new CheckpointDescription(NewName("virtnbdbackup."), disks));
             await MayBeRefusedAsync(() => _machine.Domain.CreateCheckpointAsync(xml, cancellationToken: Token));
         }
         else

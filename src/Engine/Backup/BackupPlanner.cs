@@ -103,8 +103,8 @@ public static class BackupPlanner
             return $"the bitmap of checkpoint '{checkpoint}' is held by another operation of QEMU";
         if (health != BitmapHealth.Recording)
         {
-            return $"the bitmap of checkpoint '{checkpoint}' is inconsistent: QEMU did not close the image properly (killed, or by a reversion "
-                + "to a snapshot, which QEMU refuses while bitmaps exist: run 'tidemark checkpoint release' before that)";
+            return $"the bitmap of checkpoint '{checkpoint}' is inconsistent: QEMU did not close the image properly (killed, or by a "
+                + "reversion to a snapshot, which QEMU refuses while bitmaps exist: run 'tidemark checkpoint release' before that)";
         }
 
         if (checkpoints?.Contains(checkpoint) == false)

@@ -22,6 +22,12 @@ internal static class ImageChain
         var (now, before) = (Identities(disk), (List<ImageIdentity?>)[top, .. backing]);
         if (Meet(now, before) is not var (layer, then))
             return $"another image is under this disk than at the last backup ({Difference(top, disk.Identity!)})";
+        if (then > 0)
+        {
+            return $"what was above '{now[layer]!.Path}' was merged into it since the last backup, where what a shorter image hid can come "
+                + "back without a note in any bitmap";
+        }
+
         var (below, belowThen) = (now[(layer + 1)..], before[(then + 1)..]);
         return below.Count == belowThen.Count && below.Zip(belowThen).All(pair => IsSame(pair.First, pair.Second))
             ? null
