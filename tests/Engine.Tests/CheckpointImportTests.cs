@@ -48,7 +48,7 @@ public sealed class CheckpointImportTests(LabFixture fixture)
     }
 
     /// <summary>A hypervisor that refuses the n-th record it is told of, after it took effect.</summary>
-    private class Refusing : DispatchProxy
+    public class Refusing : DispatchProxy
     {
         private IHypervisor _inner = null!;
         private int _left;
