@@ -17,6 +17,7 @@ public sealed class DoctorTests(LabFixture fixture)
         using var command = new CommandLine(fixture.Host);
         (await command.RunAsync("init")).AssertDone();
         var machine = await LabMachine.DefineAsync(fixture.Host, "healthy", new LabDisk("vda", 4 * Mebi));
+        await machine.WriteAsync("vda", 0, Mebi, 1, Token);
         (await command.RunAsync("backup", "healthy")).AssertDone();
         var files = Directory.GetFiles(command.Repository, "*", SearchOption.AllDirectories).Order(StringComparer.Ordinal).ToList();
         var found = new Findings((await command.RunAsync("doctor", "healthy", "--strict", "--json")).AssertDone());
@@ -116,6 +117,7 @@ public sealed class DoctorTests(LabFixture fixture)
             ["checkpoint"] = null,
             ["folder"] = Path.Combine(scratch, run),
             ["disks"] = (string[])["vda"],
+            ["afterThaw"] = (string[])[],
         };
         await File.WriteAllTextAsync(
             Path.Combine(command.Environment["TIDEMARK_STATE"], "runs", $"{run}.json"), JsonSerializer.Serialize(entry), Token);
