@@ -165,6 +165,7 @@ public sealed class CheckpointCommandTests(LabFixture fixture)
     {
         const int Count = 300;
         using var command = new CommandLine(fixture.Host);
+        command.Environment["TIDEMARK_REPO"] = "";
         var machine = await LabMachine.DefineAsync(fixture.Host, "hundreds", new LabDisk("vda", Mebi));
         var node = (await machine.QmpAsync("""{"execute":"query-block"}""", Token))[0].GetProperty("inserted").GetProperty("node-name").GetString();
         var names = Enumerable.Range(0, Count).Select(number => $"c{number:d4}").ToList();

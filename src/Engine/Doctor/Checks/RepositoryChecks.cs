@@ -52,7 +52,7 @@ public static class RepositoryChecks
                 ? Finding.Note(Repository, "It was made for a single writer, this host; others can restore from it.")
                 : Finding.Problem(Repository, $"It was made for a single writer, '{single}'; this host, '{facts.Writer}', can only restore from it.");
         if (facts.WriteFailure is { } failure)
-            yield return Finding.Problem(Repository, $"This host cannot write to it: {failure}");
+            yield return Finding.Problem(Repository, $"This host cannot write to it: {failure.TrimEnd('.')}.");
         else if (facts.WasWriteTried)
             yield return Finding.Ok(Repository, "This host can write to it.");
         else
