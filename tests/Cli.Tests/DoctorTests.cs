@@ -62,7 +62,8 @@ public sealed class DoctorTests(LabFixture fixture)
         using var command = new CommandLine(fixture.Host);
         (await command.RunAsync("init")).AssertDone();
         var machine = await LabMachine.DefineAsync(
-            fixture.Host, "oldimage", new LabDisk("vda", 4 * Mebi) { CreateOptions = "compat=0.10" }, new LabDisk("vdb", Mebi) { Format = "raw" });
+            fixture.Host, "oldimage", new LabDisk("vda", 4 * Mebi) { CreateOptions = "compat=0.10" },
+            new LabDisk("vdb", Mebi) { Format = "raw" });
         await machine.WriteAsync("vda", 0, Mebi, 7, Token);
         var found = new Findings(await command.RunAsync("doctor", "oldimage", "--strict", "--json"), exitCode: 3);
         var mend = found.AssertOne("warning", "disk 'vda' of 'oldimage'", "version 2").GetProperty("mend").GetString()!;
@@ -162,7 +163,8 @@ public sealed class DoctorTests(LabFixture fixture)
         var with = await LabMachine.DefineAsync(
             fixture.Host, "agentgone", new LabMachineOptions { AgentChannel = true }, [new LabDisk("vda", Mebi)], Token);
         await with.Domain.ResumeAsync(Token);
-        new Findings(await command.RunAsync("doctor", "agentgone", "--json")).AssertOne("warning", "machine 'agentgone'", "is not connected");
+        new Findings(await command.RunAsync("doctor", "agentgone", "--json"))
+            .AssertOne("warning", "machine 'agentgone'", "is not connected");
         await with.StopAsync(Token);
     }
 
@@ -172,7 +174,8 @@ public sealed class DoctorTests(LabFixture fixture)
         using var command = new CommandLine(fixture.Host);
         var machine = await LabMachine.DefineAsync(fixture.Host, "keyed", new LabDisk("vda", Mebi));
         var missing = new Findings(await command.RunAsync("doctor", "keyed", "--json"), exitCode: 1);
-        Assert.Contains("init", missing.AssertOne("problem", "repository", "no repository").GetProperty("mend").GetString(), StringComparison.Ordinal);
+        Assert.Contains(
+            "init", missing.AssertOne("problem", "repository", "no repository").GetProperty("mend").GetString(), StringComparison.Ordinal);
         (await command.RunAsync("init")).AssertDone();
         new Findings((await command.RunAsync("doctor", "keyed", "--json")).AssertDone()).AssertOne("ok", "repository", "can write to it");
         using var other = new CommandLine(fixture.Host);
@@ -260,7 +263,8 @@ public sealed class DoctorTests(LabFixture fixture)
 
         public Findings(Outcome outcome, int exitCode = 0)
         {
-            Assert.True(exitCode == outcome.ExitCode, $"Exit code {outcome.ExitCode}, expected {exitCode}: {outcome.Output}{outcome.Errors}");
+            Assert.True(
+                exitCode == outcome.ExitCode, $"Exit code {outcome.ExitCode}, expected {exitCode}: {outcome.Output}{outcome.Errors}");
             _text = outcome.Output;
             _all = [.. outcome.Json.GetProperty("findings").EnumerateArray()];
             Assert.All(_all, finding => Assert.EndsWith(".", finding.GetProperty("what").GetString(), StringComparison.Ordinal));

@@ -47,7 +47,8 @@ public sealed class BlockJobTests(LabFixture fixture)
         await WriteAsync(machine, 3);
         await machine.CommitAsync("vda", machine.ImagePath("vda"), EngineLab.Token);
         await WriteAsync(machine, 5);
-        await AssertNextAsync(lab, machine, backedUpOnTheOverlay ? "full" : "incremental", backedUpOnTheOverlay ? "was merged into it" : "");
+        await AssertNextAsync(
+            lab, machine, backedUpOnTheOverlay ? "full" : "incremental", backedUpOnTheOverlay ? "was merged into it" : "");
         await AssertNextAsync(lab, machine, "incremental");
     }
 

@@ -51,7 +51,8 @@ internal sealed class Lineage
         _checkpoints.Except(_healing.Forget, StringComparer.Ordinal)
             .Concat(_healing.Redefine.Select(record => record.Name)).ToHashSet(StringComparer.Ordinal);
 
-    /// <summary>Per disk name, the committed state its next backup starts from: the newest, or the one that this names as its base.</summary>
+    /// <summary>Per disk name, the committed state its next backup starts from: the newest, or the one that this names as its
+    /// base.</summary>
     public IReadOnlyDictionary<string, PreviousDisk> PreviousDisks { get; }
 
     /// <param name="hypervisor">The machine's.</param>

@@ -30,7 +30,8 @@ public static class RawTracking
         return string.Create(
             CultureInfo.InvariantCulture,
             $"truncate -s {size} {standIn} && qemu-img create -q -f qcow2 -o data_file={standInOption},data_file_raw=on {qcow2} {size} && "
-            + $"qemu-img amend -f qcow2 -o data_file={diskOption} {qcow2} && rm {standIn} && qemu-img compare -f raw -F qcow2 {disk} {qcow2}");
+            + $"qemu-img amend -f qcow2 -o data_file={diskOption} {qcow2} && rm {standIn} && qemu-img compare -f raw -F qcow2 "
+            + $"{disk} {qcow2}");
     }
 
     // In a list of options a comma is written twice.
