@@ -91,7 +91,8 @@ public sealed class XmlTests
                 Source = new DiskSource(DiskSourceKind.File, "/img/a & b.qcow2", null, 3),
                 Format = "qcow2",
                 Serial = "S-1",
-                Backing = domain.Disks[0].Backing,
+                Backing = disks[0].Backing,
+                DefinedBelow = disks[0].DefinedBelow,
                 IsEncrypted = true,
                 HasMirror = true,
                 StartupPolicy = "optional",
@@ -100,6 +101,7 @@ public sealed class XmlTests
             },
             disks[0]);
         Assert.Equal([new DiskSource(DiskSourceKind.File, "/img/base.qcow2", null, 4)], disks[0].Backing);
+        Assert.Equal(["/img/base.qcow2", ""], disks[0].DefinedBelow);
         Assert.Equal(
             [
                 ("sda", DiskDevice.Lun, new DiskSource(DiskSourceKind.Block, "/dev/sdz", null, null)),
