@@ -21,7 +21,8 @@ public static class Failures
             FailureKind.Damaged, failure.Message, "tidemark verify --level data", failure),
         RepositoryNotFoundException => EngineException.Failed(failure.Message, "tidemark init", failure),
         WrongKeyException => EngineException.Failed(failure.Message, "--password-file or --key-file", failure),
-        KeyRoleException => EngineException.Failed(failure.Message, "--password-file or --key-file of a key that opens it: tidemark key list", failure),
+        KeyRoleException => EngineException.Failed(
+            failure.Message, "--password-file or --key-file of a key that opens it: tidemark key list", failure),
         KeyRemovalException => EngineException.Failed(failure.Message, "tidemark key list", failure),
         FormatTooNewException => EngineException.Failed(failure.Message, "use the newer version of tidemark", failure),
         CollectionRefusedException => EngineException.Failed(

@@ -7,7 +7,7 @@ public readonly record struct DomainStatus(DomainState State, int Reason)
     /// <summary>A QEMU process exists.</summary>
     public bool IsActive => State is not (DomainState.ShutOff or DomainState.Crashed or DomainState.None);
 
-    /// <summary>Its memory was saved to a file when it stopped, to go on from there. libvirt forgets that when its daemon restarts.</summary>
+    /// <summary>Its memory was saved when it stopped, to go on from there. libvirt forgets that when its daemon restarts.</summary>
     public bool IsSaved => State == DomainState.ShutOff && Reason == 5; // VIR_DOMAIN_SHUTOFF_SAVED
 
     /// <summary>Paused because a disk, or the scratch of a backup, failed or is full.</summary>

@@ -43,6 +43,7 @@ public sealed class QemuStorageDaemon : IAsyncDisposable
     private readonly OwnedProcess _process;
     private readonly string _folder;
     private QmpClient? _monitor;
+    private string? _socket;
 
     private QemuStorageDaemon(OwnedProcess process, string folder) => (_process, _folder) = (process, folder);
 
@@ -149,11 +150,15 @@ public sealed class QemuStorageDaemon : IAsyncDisposable
             cancellationToken);
     }
 
-    /// <summary>Listens on a unix socket. To be called once.</summary>
-    public Task ListenAsync(string socket, CancellationToken cancellationToken) => Monitor.ExecuteAsync(
-        "nbd-server-start",
-        new JsonObject { ["addr"] = new JsonObject { ["type"] = "unix", ["data"] = new JsonObject { ["path"] = socket } } },
-        cancellationToken);
+    /// <summary>Listens on a unix socket, which goes with the daemon. To be called once.</summary>
+    public Task ListenAsync(string socket, CancellationToken cancellationToken)
+    {
+        _socket = socket;
+        return Monitor.ExecuteAsync(
+            "nbd-server-start",
+            new JsonObject { ["addr"] = new JsonObject { ["type"] = "unix", ["data"] = new JsonObject { ["path"] = socket } } },
+            cancellationToken);
+    }
 
     /// <summary>Offers a node for reading, with one of its own bitmaps where that is given.</summary>
     public Task ExportAsync(string node, string name, string? bitmap, CancellationToken cancellationToken)
@@ -192,7 +197,11 @@ public sealed class QemuStorageDaemon : IAsyncDisposable
         }
 
         await _process.DisposeAsync();
+        if (!Directory.Exists(_folder))
+            return;
         File.Delete(PidFile(_folder));
+        if (_socket is { } socket)
+            File.Delete(socket);
     }
 
     private static string PidFile(string folder) => Path.Combine(folder, "daemon.pid");

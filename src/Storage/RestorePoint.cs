@@ -195,7 +195,9 @@ public sealed record AuditedSpan(long To, long Seq, string? Run, DateTimeOffset?
 /// <param name="Found">Instant of the point whose run found it out.</param>
 public sealed record SuspectPoint(string Run, DateTimeOffset Time, DateTimeOffset? Since, DateTimeOffset Found);
 
-/// <summary>A disk may lack changes made after <paramref name="Since"/> (null: at any time), as was found at <paramref name="Found"/>.</summary>
+/// <summary>
+/// A disk may lack changes made after <paramref name="Since"/> (null: at any time), as was found at <paramref name="Found"/>.
+/// </summary>
 public sealed record DiskDoubt(DateTimeOffset? Since, DateTimeOffset Found);
 
 /// <summary>A small file kept with a restore point: NVRAM, TPM state, kernel, initrd.</summary>

@@ -73,7 +73,7 @@ public sealed class BadInputTests(LabFixture fixture)
         var machine = await LabMachine.DefineAsync(fixture.Host, "cli-off", new LabDisk("vda", Mebi));
         await machine.StopAsync(CommandLine.Token);
         (await command.RunAsync("backup", "cli-off", "--quiesce", "require", "--strict")).AssertDone();
-        Assert.Empty(Directory.EnumerateFiles(Path.Combine(command.Root, "state"), "*.json", SearchOption.AllDirectories));
+        Assert.Empty(Directory.EnumerateFiles(Path.Combine(command.Root, "state", "runs")));
         var list = await command.RunAsync("list");
         list.AssertDone();
         Assert.Contains("offline", list.Output, StringComparison.Ordinal);

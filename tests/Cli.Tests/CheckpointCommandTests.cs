@@ -27,7 +27,8 @@ public sealed class CheckpointCommandTests(LabFixture fixture)
         await machine.WriteAsync("vda", Mebi, 2 * Mebi, 9, Token);
         var all = (await command.RunAsync("checkpoint", "list", "listed", "--json")).AssertDone().Json;
         var found = all.GetProperty("checkpoints").EnumerateArray().ToList();
-        Assert.Equal(["foreign", "this repository", "repository"], found.Select(item => item.GetProperty("lineage").GetString()!.Split(' ') switch
+        Assert.Equal(
+            ["foreign", "this repository", "repository"], found.Select(item => item.GetProperty("lineage").GetString()!.Split(' ') switch
         {
             ["repository", _] => "repository",
             var words => string.Join(' ', words),
@@ -75,7 +76,8 @@ public sealed class CheckpointCommandTests(LabFixture fixture)
         (await command.RunAsync("backup", "carried")).AssertDone();
         await CreateAsync(machine, "three", "vda");
         var file = Path.Combine(command.Root, "records.json");
-        Assert.Equal(3, (await command.RunAsync("checkpoint", "export", "carried", file, "--json")).AssertDone().Json.GetProperty("checkpoints").GetInt32());
+        Assert.Equal(3, (await command.RunAsync("checkpoint", "export", "carried", file, "--json")).AssertDone()
+            .Json.GetProperty("checkpoints").GetInt32());
         var streamed = (await command.RunAsync("checkpoint", "export", "carried")).AssertDone().Output;
         Assert.Equal(await File.ReadAllTextAsync(file, Token), streamed.TrimEnd('\n'));
 
@@ -165,8 +167,10 @@ public sealed class CheckpointCommandTests(LabFixture fixture)
     {
         const int Count = 300;
         using var command = new CommandLine(fixture.Host);
+        command.Environment["TIDEMARK_REPO"] = "";
         var machine = await LabMachine.DefineAsync(fixture.Host, "hundreds", new LabDisk("vda", Mebi));
-        var node = (await machine.QmpAsync("""{"execute":"query-block"}""", Token))[0].GetProperty("inserted").GetProperty("node-name").GetString();
+        var node = (await machine.QmpAsync("""{"execute":"query-block"}""", Token))[0].GetProperty("inserted").GetProperty("node-name")
+            .GetString();
         var names = Enumerable.Range(0, Count).Select(number => $"c{number:d4}").ToList();
         var actions = string.Join(',', names.Select(name =>
             $$$"""{"type":"block-dirty-bitmap-add","data":{"node":"{{{node}}}","name":"{{{name}}}","persistent":true}}"""));
@@ -191,8 +195,10 @@ public sealed class CheckpointCommandTests(LabFixture fixture)
         await File.WriteAllTextAsync(file, document.ToJsonString(), Token);
         (await command.RunAsync("checkpoint", "import", "hundreds", file)).AssertDone();
         Assert.Equal(names, await machine.Domain.ListCheckpointsAsync(Token));
-        var page = (await command.RunAsync("checkpoint", "list", "hundreds", "--limit", "100", "--after", "c0099", "--json")).AssertDone().Json;
-        Assert.Equal(names[100..200], page.GetProperty("checkpoints").EnumerateArray().Select(item => item.GetProperty("name").GetString()!));
+        var page = (await command.RunAsync("checkpoint", "list", "hundreds", "--limit", "100", "--after", "c0099", "--json")).AssertDone()
+            .Json;
+        Assert.Equal(
+            names[100..200], page.GetProperty("checkpoints").EnumerateArray().Select(item => item.GetProperty("name").GetString()!));
         var exported = JsonNode.Parse((await command.RunAsync("checkpoint", "export", "hundreds")).AssertDone().Output)!;
         Assert.Equal(names, exported["checkpoints"]!.AsArray().Select(record => (string)record!["name"]!));
         await machine.StopAsync(Token);
@@ -237,7 +243,8 @@ public sealed class CheckpointCommandTests(LabFixture fixture)
 
     private static async Task RemoveBitmapAsync(LabMachine machine, string name)
     {
-        var node = (await machine.QmpAsync("""{"execute":"query-block"}""", Token))[0].GetProperty("inserted").GetProperty("node-name").GetString();
+        var node = (await machine.QmpAsync("""{"execute":"query-block"}""", Token))[0].GetProperty("inserted").GetProperty("node-name")
+            .GetString();
         await machine.QmpAsync(
             $$$"""{"execute":"block-dirty-bitmap-remove","arguments":{"node":"{{{node}}}","name":"{{{name}}}"}}""", Token);
     }

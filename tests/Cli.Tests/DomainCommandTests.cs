@@ -26,7 +26,8 @@ public sealed class DomainCommandTests(LabFixture fixture)
         (await command.RunAsync(["key", "add", .. more, "--domain", "shop", "--role", "maintenance"])).AssertRefused(2, "no key domain");
 
         (await command.RunAsync("backup", "tenant", "--key-file", shop)).AssertDone();
-        Assert.Contains("key domain   shop", (await command.RunAsync("show", "tenant@latest")).AssertDone().Output, StringComparison.Ordinal);
+        var shown = (await command.RunAsync("show", "tenant@latest")).AssertDone();
+        Assert.Contains("key domain   shop", shown.Output, StringComparison.Ordinal);
         var own = (await command.RunAsync("show", "tenant@latest", "--json")).AssertDone().Json;
         (await command.RunAsync("backup", "tenant", "--key-file", shop, "--domain", "other")).AssertRefused(1, "key domain 'shop' only");
         (await command.RunAsync("backup", "tenant", "--domain", "no/name")).AssertRefused(2, "no name of a key domain");

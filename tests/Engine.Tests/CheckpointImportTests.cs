@@ -20,7 +20,8 @@ public sealed class CheckpointImportTests(LabFixture fixture)
         var machine = await LabMachine.DefineAsync(fixture.Host, $"halfway-{failing}", new LabDisk("vda", 1 << 20));
         var uuid = machine.Domain.Uuid.ToString("d");
         foreach (var name in (string[])["one", "two", "three"])
-            await machine.Domain.CreateCheckpointAsync($"<domaincheckpoint><name>{name}</name></domaincheckpoint>", cancellationToken: EngineLab.Token);
+            await machine.Domain.CreateCheckpointAsync(
+                $"<domaincheckpoint><name>{name}</name></domaincheckpoint>", cancellationToken: EngineLab.Token);
         await using var examiner = await Hypervisors.ExamineAsync(lab.Host.Uri, EngineLab.Token);
         var document = CheckpointDocument.Of(await examiner.ReadBitmapsAsync(uuid, EngineLab.Token));
 

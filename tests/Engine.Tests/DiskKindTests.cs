@@ -4,7 +4,8 @@ using Tidemark.Qemu;
 
 namespace Tidemark.Engine.Tests;
 
-/// <summary>Disks that can't carry a bitmap: read in full, stored incrementally, exact; and qcow2 where there is no file of that name.</summary>
+/// <summary>Disks that can't carry a bitmap are read in full, stored incrementally, and exact; so are tracked ones on block
+/// devices.</summary>
 public sealed class DiskKindTests(LabFixture fixture)
 {
     private const int Mebi = 1 << 20;

@@ -96,7 +96,8 @@ public sealed class DoctorChecksTests
     {
         var armored = Hypervisor with { SecurityModels = ["apparmor", "dac"] };
         var host = Host with { Confinement = new ConfinementFacts(AppArmor: true, AppArmorNamesScratch: false, SeLinux: false) };
-        Assert.Contains($"\"{Scratch}/**\" rwk,", AssertOne(HostChecks.Judge(host, armored), Severity.Warning, "AppArmor").Mend, StringComparison.Ordinal);
+        Assert.Contains($"\"{Scratch}/**\" rwk,", AssertOne(HostChecks.Judge(host, armored), Severity.Warning, "AppArmor").Mend,
+            StringComparison.Ordinal);
         host = Host with { Confinement = new ConfinementFacts(AppArmor: true, AppArmorNamesScratch: true, SeLinux: false) };
         AssertOne(HostChecks.Judge(host, armored), Severity.Ok, "its profile names the scratch folder");
         Assert.DoesNotContain(HostChecks.Judge(host, Hypervisor), finding => finding.What.Contains("AppArmor", StringComparison.Ordinal));
@@ -114,7 +115,8 @@ public sealed class DoctorChecksTests
             var folders = new HostFolders(Path.Combine(root, "state"), Path.Combine(root, "scratch"));
             Write("sys/module/apparmor/parameters/enabled", "Y\n");
             Write("etc/apparmor.d/local/abstractions/libvirt-qemu", $"\"{folders.Scratch}/**\" rwk,\n");
-            Write("etc/libvirt/qemu.conf", "# default_tls_x509_cert_dir = \"/no\"\nbackup_tls_x509_cert_dir = \"" + root + "/pki\" # here\n");
+            Write(
+                "etc/libvirt/qemu.conf", "# default_tls_x509_cert_dir = \"/no\"\nbackup_tls_x509_cert_dir = \"" + root + "/pki\" # here\n");
             Write("pki/ca-cert.pem", "");
             Directory.CreateDirectory(folders.State);
             File.SetUnixFileMode(folders.State, (UnixFileMode)0x1FF);
@@ -183,7 +185,8 @@ public sealed class DoctorChecksTests
     [Fact]
     public void Bitmaps_AreCountedByWhoseTheyAre()
     {
-        var (ours, other) = (new CheckpointName("0123abcd", Guid.NewGuid()).ToString(), new CheckpointName("ffffffff", Guid.NewGuid()).ToString());
+        var (ours, other) = (
+            new CheckpointName("0123abcd", Guid.NewGuid()).ToString(), new CheckpointName("ffffffff", Guid.NewGuid()).ToString());
         var foreign = Enumerable.Range(0, 40).Select(number => $"veeam-{number}");
         AssertOne(Judge([ours, other, .. foreign], []), Severity.Warning, "42 bitmaps, 40 of them not ours");
         AssertOne(Judge([ours, other, "theirs"], [ours, other]), Severity.Ok, "1 of this repository, 1 of other repositories, 1 of others");
@@ -245,7 +248,10 @@ public sealed class DoctorChecksTests
 
         RepositoryFacts Backed(DateTimeOffset time) => facts with
         {
-            Newest = new Dictionary<string, NewestPoint>(StringComparer.Ordinal) { [machine.Uuid] = new NewestPoint("web", "here", time, time) },
+            Newest = new Dictionary<string, NewestPoint>(StringComparer.Ordinal)
+            {
+                [machine.Uuid] = new NewestPoint("web", "here", time, time),
+            },
         };
     }
 

@@ -30,7 +30,10 @@ internal sealed class EngineGuest : IAsyncDisposable
     public GuestCommands Commands { get; }
 
     /// <summary>Starts a guest and waits until it writes and its agent answers.</summary>
-    public static async Task<EngineGuest> StartAsync(EngineLab lab, string name)
+    /// <param name="lab">Where.</param>
+    /// <param name="name">The machine's name.</param>
+    /// <param name="comesBack">A reboot from inside boots it again; else it stops the machine.</param>
+    public static async Task<EngineGuest> StartAsync(EngineLab lab, string name, bool comesBack = false)
     {
         var image = await GuestImage.BuildAsync(GuestImage.DefaultCacheFolder, EngineLab.Token);
         var disk = new GuestDisk(Path.Combine(lab.Host.Folder, $"{name}.qcow2"), "qcow2");
@@ -44,7 +47,10 @@ internal sealed class EngineGuest : IAsyncDisposable
             KeptFiles = 60,
             ConsoleLog = Path.Combine(lab.Host.Folder, $"{name}.log"),
         };
-        var domain = await lab.Host.Connection.DefineDomainAsync(definition.DomainXml(), validate: true, EngineLab.Token);
+        var xml = definition.DomainXml();
+        if (comesBack)
+            xml = xml.Replace("<on_reboot>destroy<", "<on_reboot>restart<", StringComparison.Ordinal);
+        var domain = await lab.Host.Connection.DefineDomainAsync(xml, validate: true, EngineLab.Token);
         await domain.StartAsync(cancellationToken: EngineLab.Token);
         var guest = new EngineGuest(lab, domain, new GuestLog(definition.ConsoleLog));
         await guest.Commands.WaitUntilBootedAsync(Limit, EngineLab.Token);

@@ -59,7 +59,8 @@ public sealed class ManyLineagesTests(LabFixture fixture)
             await machine.WriteAsync("vda", round * Mebi, 70_000, (byte)(round + 1), EngineLab.Token);
             var name = $"nightly.{round}";
             await machine.Domain.CreateCheckpointAsync(
-                CheckpointXml.Write(new CheckpointDescription(name, [new("vda", true), new("vdb", true)])), cancellationToken: EngineLab.Token);
+                CheckpointXml.Write(new CheckpointDescription(name, [new("vda", true), new("vdb", true)])),
+                cancellationToken: EngineLab.Token);
             foreign.Add(name);
             await machine.WriteAsync("vdb", round * Mebi, 70_000, (byte)(round + 9), EngineLab.Token);
             var mode = round == 0 ? "full" : "incremental";

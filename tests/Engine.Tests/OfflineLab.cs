@@ -9,9 +9,6 @@ namespace Tidemark.Engine.Tests;
 /// <summary>What tests of stopped machines share.</summary>
 internal static class OfflineLab
 {
-    public static Task<string> VirshAsync(LabMachine machine, params string[] words) =>
-        Tool.RunAsync("virsh", ["-q", "-c", machine.Host.Uri, .. words], EngineLab.Token);
-
     /// <summary>Writes to an image past the machine, as a tool on the host would.</summary>
     public static Task WriteImageAsync(string path, string format, string command) =>
         Tool.RunAsync("qemu-io", ["-f", format, "-c", command, path], EngineLab.Token);

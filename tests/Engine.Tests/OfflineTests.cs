@@ -119,8 +119,9 @@ public sealed class OfflineTests(LabFixture fixture)
         var point = await lab.BackUpAsync(machine);
         await machine.WriteAsync("vda", Mebi, 4096, 8, EngineLab.Token);
         var overlay = Path.Combine(fixture.Host.Folder, "offoverlay-top.qcow2");
-        await OfflineLab.VirshAsync(
-            machine, "snapshot-create-as", machine.Name, "s1", "--disk-only", "--no-metadata", "--diskspec", $"vda,file={overlay}");
+        await machine.VirshAsync(
+            ["snapshot-create-as", machine.Name, "s1", "--disk-only", "--no-metadata", "--diskspec", $"vda,file={overlay}"],
+            EngineLab.Token);
         await machine.WriteAsync("vda", 3 * Mebi, 100_000, 9, EngineLab.Token);
         await machine.StopAsync(EngineLab.Token);
 
@@ -273,11 +274,11 @@ public sealed class OfflineTests(LabFixture fixture)
         await machine.WriteAsync("vda", 0, 2 * Mebi, 1, EngineLab.Token);
         await lab.BackUpAsync(machine);
         await machine.WriteAsync("vda", Mebi, 4096, 2, EngineLab.Token);
-        await OfflineLab.VirshAsync(machine, "managedsave", machine.Name);
+        await machine.VirshAsync(["managedsave", machine.Name], EngineLab.Token);
         var point = await OfflineLab.BackUpStoppedAsync(lab, machine);
         AssertIncremental(point, "crash");
         Assert.Contains("saved", Assert.Single(point.Warnings), StringComparison.Ordinal);
-        await OfflineLab.VirshAsync(machine, "start", machine.Name);
+        await machine.VirshAsync(["start", machine.Name], EngineLab.Token);
         await machine.WriteAsync("vda", 2 * Mebi, 4096, 3, EngineLab.Token);
         var truth = await EngineLab.TruthAsync(machine);
         var live = await lab.BackUpAsync(machine);

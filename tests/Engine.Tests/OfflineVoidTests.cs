@@ -118,11 +118,11 @@ public sealed class OfflineVoidTests(LabFixture fixture)
         Assert.NotEqual(defined, other);
         await File.WriteAllTextAsync(xml, other, EngineLab.Token);
         await AssertVoidAsync(lab, machine, RunStep.AllDisksRead, "defined anew", () =>
-            OfflineLab.VirshAsync(machine, "define", xml).GetAwaiter().GetResult());
+            machine.VirshAsync(["define", xml], EngineLab.Token).GetAwaiter().GetResult());
         await AssertNextAsync(lab, machine);
         await AssertVoidAsync(lab, machine, RunStep.Stored, "gone from the hypervisor", () =>
-            OfflineLab.VirshAsync(machine, "undefine", machine.Name, "--checkpoints-metadata").GetAwaiter().GetResult());
-        await OfflineLab.VirshAsync(machine, "define", xml);
+            machine.VirshAsync(["undefine", machine.Name, "--checkpoints-metadata"], EngineLab.Token).GetAwaiter().GetResult());
+        await machine.VirshAsync(["define", xml], EngineLab.Token);
         await AssertNextAsync(lab, machine);
     }
 

@@ -16,7 +16,7 @@ public sealed class RawTrackingTests(LabFixture fixture)
     public async Task RawDisk_BehindAQcow2_KeepsItsContent_AndIsTracked(string kind)
     {
         await using var lab = await EngineLab.CreateAsync(fixture);
-        var file = Path.Combine(fixture.Host.Folder, $"it's raw {kind}.img");
+        var file = Path.Combine(fixture.Host.Folder, $"it's raw, {kind}.img");
         await using var loop = kind == "block" ? await LoopDevice.TryCreateAsync(file, Size) : null;
         Assert.SkipWhen(kind == "block" && loop is null, "No block device can be made here.");
         var disk = loop?.Path ?? file;
@@ -45,6 +45,8 @@ public sealed class RawTrackingTests(LabFixture fixture)
         var truth = await machine.ReadDiskAsync("vda", EngineLab.Token);
         await machine.StopAsync(EngineLab.Token);
         Assert.Equal(truth, await File.ReadAllBytesAsync(disk, EngineLab.Token));
+        if (loop is not null)
+            await Tool.RunAsync("chown", ["root:root", disk], EngineLab.Token); // the device node outlives the device
 
         async Task AssertNextAsync(string mode)
         {

@@ -2,6 +2,7 @@
 using System.Diagnostics;
 using Tidemark.Engine.Backup;
 using Tidemark.Engine.Checkpoints;
+using Tidemark.Engine.Machines;
 using Tidemark.Lab;
 using Tidemark.Libvirt;
 using Tidemark.Libvirt.Xml;
@@ -144,6 +145,67 @@ public sealed class RecordHealingTests(LabFixture fixture)
         Assert.Contains(lab.Notices, text => text.Contains("record of it was dropped", StringComparison.Ordinal));
         await lab.AssertCleanAsync(machine);
         await lab.AssertNextAsync(machine, "incremental", "incremental");
+        await machine.StopAsync(EngineLab.Token);
+    }
+
+    /// <summary>QEMU shows the bitmaps as whole (here it is only made to seem so), and libvirt, asked to check them, refuses.</summary>
+    [Fact]
+    public async Task RecordThatLibvirtDoesNotTakeBack_IsFullAndSaysSo()
+    {
+        await using var lab = await EngineLab.CreateAsync(fixture);
+        var machine = await StartAsync(lab, "refused");
+        var name = Assert.Single(await EngineLab.CheckpointsAsync(machine));
+        await machine.StopAsync(EngineLab.Token);
+        await RemoveOfflineAsync(machine, "vda", name);
+        await RemoveOfflineAsync(machine, "vdb", name);
+        await machine.DefineAnewAsync(EngineLab.Token);
+        await machine.StartAsync(EngineLab.Token);
+        var liar = ChangedHypervisor.Over(lab.Hypervisor, found => found with
+        {
+            Disks = found.Disks.Select(disk => disk with
+            {
+                Bitmaps = new Dictionary<string, BitmapHealth>(StringComparer.Ordinal) { [name] = BitmapHealth.Recording },
+            }).ToList(),
+        });
+        var point = await BackupRun.RunAsync(
+            lab.Context() with { Hypervisor = liar }, machine.Domain.Uuid.ToString(), new BackupOptions(), EngineLab.Token);
+        Assert.All(point.Disks, disk => Assert.Equal("full", disk.Mode));
+        Assert.Contains(lab.Notices, text => text.Contains("does not take it back", StringComparison.Ordinal));
+        await lab.AssertRestoresAsync(point, await EngineLab.TruthAsync(machine));
+        await lab.AssertNextAsync(machine, "incremental", "incremental");
+        await machine.StopAsync(EngineLab.Token);
+    }
+
+    [Fact]
+    public async Task Records_LieInThePointAndInTheFile_OfAllThatIsStillNeeded()
+    {
+        await using var lab = await EngineLab.CreateAsync(fixture);
+        await using var other = await EngineLab.CreateAsync(fixture);
+        var machine = await StartAsync(lab, "noted");
+        await other.BackUpAsync(machine);
+        var first = Assert.Single(await lab.Repository.PointsOfAsync(machine.Domain.Uuid.ToString("d"), EngineLab.Token));
+        await lab.BackUpAsync(machine, new BackupOptions { Disks = ["vda"] });
+        var points = await lab.Repository.PointsOfAsync(machine.Domain.Uuid.ToString("d"), EngineLab.Token);
+        var noted = points[^1].Checkpoints!;
+        Assert.Equal([first.Disk("vdb").Checkpoint, noted.Current], noted.Records.Select(record => record.Name));
+        Assert.Equal(points[^1].Disk("vda").Checkpoint, noted.Current);
+        var tracked = Assert.Single(noted.Records[1].Disks);
+        Assert.Equal(("vda", 8L * Mebi), (tracked.Name, tracked.Size));
+        Assert.Equal(machine.ImagePath("vda"), tracked.Identity!["path"]);
+
+        var uuid = machine.Domain.Uuid.ToString();
+        var written = (await new RecordFile(lab.Folders.Checkpoints, uuid).ReadAsync(EngineLab.Token))!;
+        Assert.Equal(noted.Current, written.Current);
+        Assert.Equal(await EngineLab.CheckpointsAsync(machine), written.Checkpoints.Select(record => record.Name));
+        Assert.Equal(3, written.Checkpoints.Count); // two of this repository, one of the other
+        Assert.Equal(8L * Mebi, written.Checkpoints.Single(record => record.Name == noted.Current).Disks[0].Size);
+
+        // A point that came from elsewhere describes no checkpoint.
+        await Copy.CopyRun.RunAsync(lab.Repository, other.Repository, [], _ => { }, EngineLab.Token);
+        var copies = (await other.Repository.PointsOfAsync(machine.Domain.Uuid.ToString("d"), EngineLab.Token))
+            .Where(point => point.Copied is not null).ToList();
+        Assert.Equal(2, copies.Count);
+        Assert.All(copies, point => Assert.Null(point.Checkpoints));
         await machine.StopAsync(EngineLab.Token);
     }
 

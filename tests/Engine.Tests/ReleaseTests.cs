@@ -6,7 +6,8 @@ using Tidemark.Lab;
 
 namespace Tidemark.Engine.Tests;
 
-/// <summary>Operations that QEMU and libvirt refuse while there are bitmaps work after a release, and the backups after it are exact.</summary>
+/// <summary>Operations that QEMU and libvirt refuse while there are bitmaps work after a release, and the backups after it are
+/// exact.</summary>
 public sealed class ReleaseTests(LabFixture fixture)
 {
     private const int Mebi = 1 << 20;
@@ -18,7 +19,8 @@ public sealed class ReleaseTests(LabFixture fixture)
     {
         await using var lab = await EngineLab.CreateAsync(fixture);
         var machine = await LabMachine.DefineAsync(
-            fixture.Host, $"reverted-{releaseWhileRunning}", new LabMachineOptions { Start = false }, [new LabDisk("vda", 4 * Mebi)], EngineLab.Token);
+            fixture.Host, $"reverted-{releaseWhileRunning}", new LabMachineOptions { Start = false }, [new LabDisk("vda", 4 * Mebi)],
+            EngineLab.Token);
         await machine.VirshAsync(["snapshot-create-as", machine.Name, "inside"], EngineLab.Token);
         await machine.StartAsync(EngineLab.Token);
         await machine.WriteAsync("vda", 0, Mebi, 1, EngineLab.Token);

@@ -130,7 +130,10 @@ public sealed class RetentionTests
     [Fact]
     public void PointThatTheNextBackupStartsFrom_Stays()
     {
-        RetentionPoint[] points = [At(0, Start), At(1, Start.AddDays(1)) with { IsBase = true }, At(2, Start.AddDays(2)), At(3, Start.AddDays(3))];
+        RetentionPoint[] points =
+        [
+            At(0, Start), At(1, Start.AddDays(1)) with { IsBase = true }, At(2, Start.AddDays(2)), At(3, Start.AddDays(3)),
+        ];
         Assert.Equal(["0001", "0003"], Kept(new RetentionPolicy { Last = 1 }, points).Select(point => point.Id));
     }
 

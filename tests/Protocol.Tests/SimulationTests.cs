@@ -53,7 +53,7 @@ public sealed class SimulationTests
     {
         if (Seeds.Only is { } only)
             Show(only, plot: plot);
-        var result = Seeds.Run(Seeds.FirstOr(1), Seeds.CountOr(300), seed => Play(seed, plot: plot));
+        var result = Seeds.Run(Seeds.FirstOr(1), Seeds.CountOr(100), seed => Play(seed, plot: plot));
         TestContext.Current.TestOutputHelper?.WriteLine($"{plot}: {result.Counters}; {result.Elapsed.TotalSeconds:0} s");
         Assert.True(result.Failure is null, result.Failure);
         Assert.True(Seeds.Only is not null || result.Counters["packs deleted"] > 0, "Nothing was ever deleted.");

@@ -152,7 +152,7 @@ public sealed class DomainTests
         await Fixture.AssertHoldsAsync(tenant, later["b"].Point.Disk("vda"), later["b"].Content);
     }
 
-    /// <summary>Two writers with equal chunks at once: a collector with the full key finds either copy right, whatever its domain.</summary>
+    /// <summary>Two writers with equal chunks at once: a collector with the full key can tell that either copy is right.</summary>
     [Fact]
     public async Task CopiesOfTwoWritersInADomain_AreFoldedByTheFullKey()
     {

@@ -54,9 +54,11 @@ internal static class CheckpointCommand
         list.SetAction(ListAsync);
         var export = new Command("export", "All records of a machine's checkpoints, as one JSON document") { Machine, To };
         export.SetAction(ExportAsync);
-        var import = new Command("import", "Tell the hypervisor of exported checkpoints: all or none") { Machine, From, OtherMachine, OnlyUsable };
+        var import = new Command(
+            "import", "Tell the hypervisor of exported checkpoints: all or none") { Machine, From, OtherMachine, OnlyUsable };
         import.SetAction(ImportAsync);
-        var release = new Command("release", "Let go of our checkpoints and bitmaps; the next backup reads in full") { Machine, AllRepositories };
+        var release = new Command(
+            "release", "Let go of our checkpoints and bitmaps; the next backup reads in full") { Machine, AllRepositories };
         release.SetAction(ReleaseAsync);
         return new Command("checkpoint", "A machine's checkpoints") { list, export, import, release };
     }
@@ -216,7 +218,8 @@ internal static class CheckpointCommand
 
     private static string Describe(ImportResult result)
     {
-        var text = $"{result.Added.Count} checkpoints added, {result.Replaced.Count} replaced, {result.Unchanged.Count} were there already.";
+        var text = $"{result.Added.Count} checkpoints added, {result.Replaced.Count} replaced, {result.Unchanged.Count} were there "
+            + "already.";
         return result.LeftOut.Count == 0 ? text : $"{text}\nLeft out, their bitmaps cannot be used: {string.Join(", ", result.LeftOut)}";
     }
 

@@ -18,8 +18,8 @@ internal sealed record AuditPlan(AuditWindow Window, IReadOnlyList<long> Witness
 /// </summary>
 internal sealed class AuditedChunks(IBlockSource source, int chunkSize, AuditPlan plan)
 {
-    /// <summary>Witnesses read, whatever the budget.</summary>
-    public const int MostWitnesses = 4;
+    /// <summary>Witnesses read, whatever the budget: all that a point keeps, since only the newest of them may tell.</summary>
+    public const int MostWitnesses = 8;
 
     private readonly IReadOnlyList<(long From, long To)> _pieces = plan.Window.Pieces;
     private readonly List<(long From, long To, bool IsNeighbour)> _wanted = [];

@@ -22,8 +22,6 @@ internal sealed class DiskBackup(
     Storage.BackupRun stored, IFrozenPoint frozen, RepositorySession repository, string machineUuid, AuditBudget budget,
     Action<string> warn)
 {
-    private const int WitnessesKept = 8;
-
     // A suspect that is gone may still be brought back for a while; how long is a matter of space only.
     private static readonly TimeSpan SuspectsKept = TimeSpan.FromDays(30);
 
@@ -112,7 +110,7 @@ internal sealed class DiskBackup(
     // Chunks that changed in earlier runs still show what the disk was then: they fill up where this run changed few.
     private static IReadOnlyList<long> WitnessesOf(DiskResult result, PreviousDisk? previous, long chunks) =>
         [.. result.SomeChanged.Concat(previous?.Audit?.Witnesses ?? []).Where(chunk => chunk >= 0 && chunk < chunks)
-            .Distinct().Take(WitnessesKept)];
+            .Distinct().Take(AuditedChunks.MostWitnesses)];
 
     private static DiskPlan Doubted(DiskPlan plan, Suspicion suspicion) => plan with
     {

@@ -76,7 +76,9 @@ internal static class PointDocuments
 
     /// <summary>The run of the point whose checkpoint a disk's changes were read from, if it made none of its own; else null.</summary>
     public static RunId? BaseRun(RestorePoint point, PointDisk disk) =>
-        !IsOwn(disk.Checkpoint, point) && disk.Mode == Incremental && Guid.TryParseExact(disk.Base, "n", out var run) ? new RunId(run) : null;
+        !IsOwn(disk.Checkpoint, point) && disk.Mode == Incremental && Guid.TryParseExact(disk.Base, "n", out var run)
+            ? new RunId(run)
+            : null;
 
     /// <summary>Runs of the points that the newest state of some machine's disk names in its stead.</summary>
     public static IReadOnlySet<RunId> BasesOf(IEnumerable<RestorePoint> points)
@@ -93,7 +95,7 @@ internal static class PointDocuments
 
     private static string? WhyUntracked(RestorePoint point, PointDisk disk) =>
         IsOwn(disk.Checkpoint, point) ? null
-        : BaseRun(point, disk) is not null ? "the machine was off at the last backup, and the backup before that, which its changes count from, is gone"
+        : BaseRun(point, disk) is not null ? "the machine was off at the last backup, and the backup that its changes count from is gone"
         : point.Consistency == OfflineWord ? "the machine was off at the last backup, so nothing tracks what changed since"
         : null;
 

@@ -65,6 +65,8 @@ public sealed record CheckpointDocument
 
         if (document?.Format != FormatName)
             throw EngineException.Usage($"'{source}' is no document of checkpoints; one of format '{FormatName}' is required.");
+        if (document.Checkpoints is null)
+            throw EngineException.Usage($"'{source}' holds no list of checkpoints.");
         if (document.V != CurrentVersion)
             throw EngineException.Usage($"'{source}' has version {document.V}; this program knows version {CurrentVersion}.");
         if (document.Checkpoints.Count > MostCheckpoints)

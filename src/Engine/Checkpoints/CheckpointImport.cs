@@ -11,7 +11,8 @@ public sealed record ImportOptions(bool OtherMachine, bool OnlyUsable);
 
 /// <summary>What an import did; names of checkpoints.</summary>
 public sealed record ImportResult(
-    string Machine, IReadOnlyList<string> Added, IReadOnlyList<string> Replaced, IReadOnlyList<string> Unchanged, IReadOnlyList<string> LeftOut);
+    string Machine, IReadOnlyList<string> Added, IReadOnlyList<string> Replaced, IReadOnlyList<string> Unchanged,
+    IReadOnlyList<string> LeftOut);
 
 /// <summary>
 /// Tells a hypervisor of the checkpoints in a document: all of them or, when one is refused, none. The bitmaps must be there already.
@@ -31,7 +32,8 @@ public sealed class CheckpointImport
         _before = facts.Checkpoints.ToDictionary(record => record.Name, StringComparer.Ordinal);
     }
 
-    /// <exception cref="EngineException">Something is wrong with the document, or does not fit the machine; nothing was changed.</exception>
+    /// <exception cref="EngineException">Something is wrong with the document, or does not fit the machine; nothing was
+    /// changed.</exception>
     public static async Task<ImportResult> RunAsync(
         IHypervisor hypervisor, BitmapFacts facts, CheckpointDocument document, ImportOptions options, CancellationToken cancellationToken)
     {
@@ -64,7 +66,8 @@ public sealed class CheckpointImport
         if (document.MachineUuid != machine.Uuid && !options.OtherMachine)
         {
             throw EngineException.Usage(
-                $"The records are of machine '{document.Machine}' with UUID '{document.MachineUuid}'; '{machine.Name}' has UUID '{machine.Uuid}'.",
+                $"The records are of machine '{document.Machine}' with UUID '{document.MachineUuid}'; '{machine.Name}' has UUID "
+                    + $"'{machine.Uuid}'.",
                 "--other-machine takes them all the same");
         }
 

@@ -51,7 +51,8 @@ internal sealed class Lineage
         _checkpoints.Except(_healing.Forget, StringComparer.Ordinal)
             .Concat(_healing.Redefine.Select(record => record.Name)).ToHashSet(StringComparer.Ordinal);
 
-    /// <summary>Per disk name, the committed state that its next backup starts from: the newest, or the one that names as its base.</summary>
+    /// <summary>Per disk name, the committed state its next backup starts from: the newest, or the one that this names as its
+    /// base.</summary>
     public IReadOnlyDictionary<string, PreviousDisk> PreviousDisks { get; }
 
     /// <param name="hypervisor">The machine's.</param>
@@ -77,7 +78,8 @@ internal sealed class Lineage
                 newest[disk.Name] = (point, disk);
         }
 
-        var bases = points.SelectMany(point => point.Disks).Select(disk => disk.Checkpoint).OfType<string>().ToHashSet(StringComparer.Ordinal);
+        var bases = points.SelectMany(point => point.Disks).Select(disk => disk.Checkpoint).OfType<string>()
+            .ToHashSet(StringComparer.Ordinal);
         machine = await BusyBitmaps.WaitAsync(hypervisor, machine, bases, cancellationToken);
         var records = await hypervisor.CheckpointsAsync(machine.Uuid, cancellationToken);
         var written = homes is null ? [] : await homes.ReadAsync(tell, cancellationToken);
@@ -118,7 +120,9 @@ internal sealed class Lineage
     /// <summary>Our checkpoints as they are once a run has committed, with the one it made.</summary>
     public IReadOnlyList<CheckpointRecord> Next(BackupPlan plan, string? checkpoint, DateTimeOffset time)
     {
-        var replaced = plan.Disks.Where(disk => disk.Track).Select(disk => disk.Disk.Name).ToHashSet(StringComparer.Ordinal);
+        // Of a stopped machine, a disk goes on from the checkpoint that its changes were read from.
+        var replaced = plan.Disks.Where(disk => disk.Track || !disk.IsIncremental)
+            .Select(disk => disk.Disk.Name).ToHashSet(StringComparer.Ordinal);
         var kept = CheckpointTree.Mend(InPoints().Where(record =>
             _checkpoints.Contains(record.Name) && record.Disks.Any(disk => !replaced.Contains(disk.Name)))).Records;
         return checkpoint is null ? kept :

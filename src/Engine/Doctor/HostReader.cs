@@ -45,7 +45,8 @@ internal sealed class HostReader(HostFolders folders, string root = "/")
             FreeBytes = drive.AvailableFreeSpace,
             IsOpenToAll = mode.HasFlag(UnixFileMode.OtherWrite) && !mode.HasFlag(UnixFileMode.StickyBit),
             IsWritable = FileCalls.IsWritable(existing),
-            CanGiveAway = qemuOwner is null || Environment.IsPrivilegedProcess || FileCalls.OwnerOf("/proc/self")?.User == qemuOwner.Value.User,
+            CanGiveAway = qemuOwner is null || Environment.IsPrivilegedProcess
+                || FileCalls.OwnerOf("/proc/self")?.User == qemuOwner.Value.User,
             IsPassageKnown = canTry || qemuOwner?.User == FileCalls.OwnerOf("/proc/self")?.User,
             Impassable = canTry ? await Passage.FirstClosedAsync(existing, qemuOwner!.Value, cancellationToken) : null,
         };
@@ -54,7 +55,8 @@ internal sealed class HostReader(HostFolders folders, string root = "/")
     private StateFacts ReadState()
     {
         var exists = Directory.Exists(folders.State);
-        var isForeign = exists && FileCalls.OwnerOf(folders.State)?.User is { } owner && owner != 0 && owner != FileCalls.OwnerOf("/proc/self")?.User;
+        var isForeign = exists && FileCalls.OwnerOf(folders.State)?.User is { } owner && owner != 0
+            && owner != FileCalls.OwnerOf("/proc/self")?.User;
         const UnixFileMode Others = UnixFileMode.OtherWrite | UnixFileMode.GroupWrite;
         return new StateFacts
         {
@@ -95,7 +97,8 @@ internal sealed class HostReader(HostFolders folders, string root = "/")
     {
         var file = isSystem ? PathOf("etc/libvirt/qemu.conf") : Path.Combine(
             Environment.GetFolderPath(Environment.SpecialFolder.ApplicationData), "libvirt", "qemu.conf");
-        var folder = QemuSettings.Find(Text(file), "backup_tls_x509_cert_dir") ?? QemuSettings.Find(Text(file), "default_tls_x509_cert_dir");
+        var folder = QemuSettings.Find(Text(file), "backup_tls_x509_cert_dir")
+            ?? QemuSettings.Find(Text(file), "default_tls_x509_cert_dir");
         return new TlsFacts(
             file, folder, folder is null ? [] : Certificates.Where(name => !File.Exists(Path.Combine(folder, name))).ToList());
     }

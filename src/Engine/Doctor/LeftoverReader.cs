@@ -45,7 +45,8 @@ internal sealed class LeftoverReader(HostFolders folders)
     }
 
     private List<string> FindFolders(List<string> unseen) =>
-        List(folders.Scratch, unseen, folder => Directory.EnumerateDirectories(folder)).Where(folder => RunOf(folder) != Guid.Empty).ToList();
+        List(folders.Scratch, unseen, folder => Directory.EnumerateDirectories(folder)).Where(folder => RunOf(folder) != Guid.Empty)
+            .ToList();
 
     private List<Guid> FindRuns(List<string> unseen) =>
         List(folders.Journal, unseen, folder => Directory.EnumerateFiles(folder, "*.json"))

@@ -7,7 +7,8 @@ namespace Tidemark.Engine.Doctor;
 /// <summary>Whether another user can pass the folders of a path, found out by being that user: modes alone do not tell of ACLs.</summary>
 internal static class Passage
 {
-    /// <summary>The first folder on the way to, and including, <paramref name="path"/> that the user may not enter; null: none. Needs root.</summary>
+    /// <summary>The first folder on the way to, and including, <paramref name="path"/> that the user may not enter; null: none. Needs
+    /// root.</summary>
     public static async Task<string?> FirstClosedAsync(string path, (uint User, uint Group) user, CancellationToken cancellationToken)
     {
         if (await CanEnterAsync(path, user, cancellationToken))

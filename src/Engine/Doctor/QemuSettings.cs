@@ -10,7 +10,8 @@ internal static class QemuSettings
         foreach (var line in text.Split('\n'))
         {
             var parts = line.Split('=', 2);
-            if (parts.Length == 2 && parts[0].Trim() == name && parts[1].Trim() is ['"', .. var rest] && rest.IndexOf('"') is >= 0 and var end)
+            if (parts.Length == 2 && parts[0].Trim() == name && parts[1].Trim() is ['"', .. var rest]
+                && rest.IndexOf('"') is >= 0 and var end)
                 return rest[..end];
         }
 

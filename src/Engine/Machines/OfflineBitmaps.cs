@@ -41,7 +41,8 @@ internal static class OfflineBitmaps
         }
     }
 
-    private static async Task<MachineDisk> ReadAsync(MachineDisk disk, string path, List<string> unseen, CancellationToken cancellationToken)
+    private static async Task<MachineDisk> ReadAsync(
+        MachineDisk disk, string path, List<string> unseen, CancellationToken cancellationToken)
     {
         try
         {

@@ -20,10 +20,12 @@ public sealed record CapabilitiesDescription(IReadOnlyList<string> SecurityModel
     /// <summary>Whether backups are supported, by the host's domain capabilities; null when they say nothing of it.</summary>
     /// <exception cref="InvalidDataException">Not well-formed, or not domain capabilities.</exception>
     public static bool? ReadBackupSupport(string xml) =>
-        XmlText.Parse(xml, "domainCapabilities").Root!.Element("features")?.Element("backup") is { } backup ? backup.IsYes("supported") : null;
+        XmlText.Parse(xml, "domainCapabilities").Root!.Element("features")?.Element("backup") is { } backup ? backup.IsYes("supported")
+            : null;
 
     private static (uint User, uint Group)? ReadOwner(string? label) =>
-        label?.Trim().Split(':') is [var user, var group] && Read(user) is { } userId && Read(group) is { } groupId ? (userId, groupId) : null;
+        label?.Trim().Split(':') is [var user, var group] && Read(user) is { } userId && Read(group) is { } groupId ? (userId, groupId)
+            : null;
 
     private static uint? Read(string text) =>
         uint.TryParse(text.TrimStart('+'), NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? number : null;

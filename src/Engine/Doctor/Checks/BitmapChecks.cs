@@ -37,7 +37,8 @@ public static class BitmapChecks
                 $"tidemark backup {facts.Machine.Name}")))
             .Concat(records.Where(name => !disk.Bitmaps.ContainsKey(name)).Select(name => Finding.Note(
                 subject,
-                $"Checkpoint '{name}' has lost its bitmap on this disk; {(IsOurs(name) ? "the next backup heals that" : "it is not ours")}.",
+                $"Checkpoint '{name}' has lost its bitmap on this disk; "
+                    + $"{(IsOurs(name) ? "the next backup heals that" : "it is not ours")}.",
                 IsOurs(name) ? $"tidemark backup {facts.Machine.Name}" : null)))
             .ToList();
         foreach (var fault in faults)
@@ -73,7 +74,8 @@ public static class BitmapChecks
         if (disk.Bitmaps.Count > Many)
         {
             yield return Finding.Warning(
-                subject, $"It carries {disk.Bitmaps.Count} bitmaps, {foreign} of them not ours; every write of the guest sets a bit in each.",
+                subject,
+                $"It carries {disk.Bitmaps.Count} bitmaps, {foreign} of them not ours; every write of the guest sets a bit in each.",
                 "virsh checkpoint-list MACHINE, and remove those that nobody needs");
         }
 
@@ -81,7 +83,8 @@ public static class BitmapChecks
         {
             yield return Finding.Ok(
                 subject,
-                $"Its writes can be tracked; bitmaps: {own} of {(repositoryPart is null ? "ours" : "this repository")}, {elsewhere} of other "
+                $"Its writes can be tracked; bitmaps: {own} of {(repositoryPart is null ? "ours" : "this repository")}, {elsewhere} "
+                    + "of other "
                 + $"repositories, {foreign} of others.");
         }
     }

@@ -25,7 +25,8 @@ public static class DiskChecks
             else if (disk.Identity is null)
                 yield return Finding.Warning(
                     Name(machine, disk.Name),
-                    "Which image it is on cannot be told, so its bitmap cannot be trusted: it is read in full each time, stored incrementally.");
+                    "Which image it is on cannot be told, so its bitmap cannot be trusted: it is read in full each time, stored "
+                        + "incrementally.");
         }
     }
 

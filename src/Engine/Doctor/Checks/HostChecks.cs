@@ -66,7 +66,8 @@ public static class HostChecks
         {
             yield return Finding.Note(
                 Host,
-                $"SELinux confines QEMU; the scratch folder '{scratch}' needs a type that QEMU may make sockets and files in, such as that of "
+                $"SELinux confines QEMU; the scratch folder '{scratch}' needs a type that QEMU may make sockets and files in, such "
+                    + "as that of "
                 + "libvirt's own folder.",
                 $"semanage fcontext -a -e /var/lib/libvirt/qemu '{scratch}' && restorecon -Rv '{scratch}'");
         }
@@ -74,7 +75,8 @@ public static class HostChecks
 
     private static Finding JudgeTls(TlsFacts tls) => tls switch
     {
-        { Folder: null } => Finding.Ok(Host, "TLS for backups over TCP is not set up; backups of this host use a unix socket and need none."),
+        { Folder: null } =>
+            Finding.Ok(Host, "TLS for backups over TCP is not set up; backups of this host use a unix socket and need none."),
         { Missing.Count: > 0 } => Finding.Note(
             Host,
             $"'{tls.ConfigurationFile}' names '{tls.Folder}' for TLS, which lacks {string.Join(", ", tls.Missing)}; only backups over TCP "

@@ -21,7 +21,8 @@ public static class LeftoverChecks
                 yield return Finding.Note(machine, $"Run {entry.Run:n} is under way, or is being cleaned up.");
             else if (entry.ThawOwed)
                 yield return Finding.Warning(
-                    machine, "A freeze that the guest's agent never answered may still take effect.", $"virsh domfsthaw {entry.MachineName}");
+                    machine, "A freeze that the guest's agent never answered may still take effect.",
+                    $"virsh domfsthaw {entry.MachineName}");
             else
                 yield return Finding.Warning(
                     machine,

@@ -41,7 +41,8 @@ public static class MachineChecks
             _ => Finding.Ok(Name(facts), $"It is {facts.Machine.State.ToString().ToLowerInvariant()}; no agent was asked."),
         };
         if (facts.IsFrozen && !isRunAlive)
-            yield return Finding.Problem(Name(facts), "The guest's file systems are frozen, and no run holds them.", $"virsh domfsthaw {name}");
+            yield return Finding.Problem(
+                Name(facts), "The guest's file systems are frozen, and no run holds them.", $"virsh domfsthaw {name}");
     }
 
     private static IEnumerable<Finding> JudgePause(MachineFacts facts, bool isRunAlive)
@@ -60,7 +61,8 @@ public static class MachineChecks
         if (facts.Job is not { } job)
         {
             if (facts.Machine.JobActive)
-                yield return Finding.Warning(Name(facts), "A block copy or commit is active on it; no backup can begin.", $"virsh blockjob {name} DISK");
+                yield return Finding.Warning(
+                    Name(facts), "A block copy or commit is active on it; no backup can begin.", $"virsh blockjob {name} DISK");
             yield break;
         }
 
@@ -74,6 +76,7 @@ public static class MachineChecks
                 isKnown ? $"tidemark backup {name}" : $"virsh domjobabort {name}");
         else
             yield return Finding.Warning(
-                Name(facts), $"A job of others is active ({job.Operation}{since}); no backup can begin until it ends.", $"virsh domjobinfo {name}");
+                Name(facts), $"A job of others is active ({job.Operation}{since}); no backup can begin until it ends.",
+                $"virsh domjobinfo {name}");
     }
 }

@@ -13,7 +13,8 @@ public static class PlanChecks
         {
             var subject = $"disk '{disk.Disk.Name}' of '{machine.Name}'";
             if (disk.FellBack)
-                yield return Finding.Warning(subject, $"The next backup reads it in full: {disk.Reason}.", $"tidemark backup {machine.Name}");
+                yield return Finding.Warning(
+                    subject, $"The next backup reads it in full: {disk.Reason}.", $"tidemark backup {machine.Name}");
             else if (disk.IsIncremental)
                 yield return Finding.Ok(subject, $"The next backup reads {disk.Reason}.");
         }

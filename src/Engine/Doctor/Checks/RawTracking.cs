@@ -26,11 +26,16 @@ public static class RawTracking
     public static string Prepare(string path, string image, long size)
     {
         var (disk, qcow2, standIn) = (Shell.Quote(path), Shell.Quote(image), Shell.Quote(image + ".empty"));
+        var (diskOption, standInOption) = (Option(path), Option(image + ".empty"));
         return string.Create(
             CultureInfo.InvariantCulture,
-            $"truncate -s {size} {standIn} && qemu-img create -q -f qcow2 -o data_file={standIn},data_file_raw=on {qcow2} {size} && "
-            + $"qemu-img amend -f qcow2 -o data_file={disk} {qcow2} && rm {standIn} && qemu-img compare -f raw -F qcow2 {disk} {qcow2}");
+            $"truncate -s {size} {standIn} && qemu-img create -q -f qcow2 -o data_file={standInOption},data_file_raw=on {qcow2} {size} && "
+            + $"qemu-img amend -f qcow2 -o data_file={diskOption} {qcow2} && rm {standIn} && qemu-img compare -f raw -F qcow2 "
+            + $"{disk} {qcow2}");
     }
+
+    // In a list of options a comma is written twice.
+    private static string Option(string path) => Shell.Quote(path.Replace(",", ",,", StringComparison.Ordinal));
 
     // libvirt gives the qcow2 to QEMU's user at each start, but not the data file behind it, which it does not know.
     private static string OwnerHint(string kind, string path) => kind == "block"

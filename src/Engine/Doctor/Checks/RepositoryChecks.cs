@@ -20,7 +20,8 @@ public static class RepositoryChecks
             return [Finding.Problem(Repository, failure, facts.Hint)];
         var opened = string.Create(
             CultureInfo.InvariantCulture,
-            $"It opens: {facts.Points} restore points of {facts.Newest.Count} machines, {(facts.IsEncrypted ? "encrypted" : "not encrypted")}.");
+            $"It opens: {facts.Points} restore points of {facts.Newest.Count} machines, "
+                + $"{(facts.IsEncrypted ? "encrypted" : "not encrypted")}.");
         return JudgeWriting(facts)
             .Concat(facts.Damaged.Select(sentence => Finding.Problem(Repository, sentence, "tidemark verify")))
             .Concat(JudgeClock(facts))
@@ -35,24 +36,28 @@ public static class RepositoryChecks
             return Finding.Warning(subject, "It has no restore point in this repository.", $"tidemark backup {machine.Name}");
         var age = facts.Now - newest.Time;
         var sentence = string.Create(
-            CultureInfo.InvariantCulture, $"Its newest restore point is {Describe(age)} old ({newest.Time.UtcDateTime:yyyy-MM-dd HH:mm:ss} UTC).");
+            CultureInfo.InvariantCulture,
+            $"Its newest restore point is {Describe(age)} old ({newest.Time.UtcDateTime:yyyy-MM-dd HH:mm:ss} UTC).");
         return age > Stale ? Finding.Warning(subject, sentence, $"tidemark backup {machine.Name}") : Finding.Ok(subject, sentence);
     }
 
     private static IEnumerable<Finding> JudgeWriting(RepositoryFacts facts)
     {
         if (facts.IsMaintenanceKey)
-            yield return Finding.Warning(Repository, "The key that opens it is of role 'maintenance'; it can make no backup.", "--key-file of a full key");
+            yield return Finding.Warning(
+                Repository, "The key that opens it is of role 'maintenance'; it can make no backup.", "--key-file of a full key");
         if (facts.UnknownWriteFeature is { } write)
-            yield return Finding.Problem(Repository, $"It needs feature '{write}' for backups, which this program does not know.", "use the newer version of tidemark");
+            yield return Finding.Problem(Repository, $"It needs feature '{write}' for backups, which this program does not know.",
+                "use the newer version of tidemark");
         if (facts.UnknownCollectFeature is { } collect)
             yield return Finding.Note(Repository, $"This program gives no space back here: feature '{collect}' is needed for that.");
         if (facts.SingleWriter is { } single)
             yield return single == facts.Writer
                 ? Finding.Note(Repository, "It was made for a single writer, this host; others can restore from it.")
-                : Finding.Problem(Repository, $"It was made for a single writer, '{single}'; this host, '{facts.Writer}', can only restore from it.");
+                : Finding.Problem(
+                    Repository, $"It was made for a single writer, '{single}'; this host, '{facts.Writer}', can only restore from it.");
         if (facts.WriteFailure is { } failure)
-            yield return Finding.Problem(Repository, $"This host cannot write to it: {failure}");
+            yield return Finding.Problem(Repository, $"This host cannot write to it: {failure.TrimEnd('.')}.");
         else if (facts.WasWriteTried)
             yield return Finding.Ok(Repository, "This host can write to it.");
         else
@@ -69,18 +74,21 @@ public static class RepositoryChecks
         var findings = new List<Finding>();
         if (facts.StoreNow is { } store && (facts.Now - store).Duration() > ClockTolerance)
             findings.Add(Finding.Warning(
-                Repository, $"This host's clock is {Describe((facts.Now - store).Duration())} {(facts.Now > store ? "ahead of" : "behind")} the store's.", Mend));
+                Repository, $"This host's clock is {Describe((facts.Now - store).Duration())} "
+                    + $"{(facts.Now > store ? "ahead of" : "behind")} the store's.", Mend));
         foreach (var newest in facts.Newest.Values.OrderBy(point => point.Machine, StringComparer.Ordinal))
         {
             if (newest.Stored - facts.Now > ClockTolerance)
                 findings.Add(Finding.Warning(
                     Repository,
-                    $"The store got the newest point of '{newest.Machine}' {Describe(newest.Stored - facts.Now)} from now, by its clock: that clock, "
+                    $"The store got the newest point of '{newest.Machine}' {Describe(newest.Stored - facts.Now)} from now, by its "
+                        + "clock: that clock, "
                     + "or this host's, was changed.", Mend));
             else if (newest.Time - newest.Stored > ClockTolerance)
                 findings.Add(Finding.Warning(
                     Repository,
-                    $"The newest point of '{newest.Machine}' is {Describe(newest.Time - newest.Stored)} younger than when the store got it: the "
+                    $"The newest point of '{newest.Machine}' is {Describe(newest.Time - newest.Stored)} younger than when the store "
+                        + "got it: the "
                     + $"clock of host '{newest.Host}' is ahead.", Mend));
         }
 

@@ -46,7 +46,8 @@ public static class ScratchChecks
         {
             fine = false;
             yield return Finding.Problem(
-                Host, $"QEMU's user cannot reach the scratch folder '{scratch.Path}': it may not pass '{folder}'.", $"chmod o+x '{folder}'");
+                Host, $"QEMU's user cannot reach the scratch folder '{scratch.Path}': it may not pass '{folder}'.",
+                $"chmod o+x '{folder}'");
         }
 
         if (scratch.IsOpenToAll)
@@ -75,14 +76,16 @@ public static class ScratchChecks
             yield break;
         var rooms = string.Create(
             CultureInfo.InvariantCulture,
-            $"Scratch folder '{scratch.Path}' has {(double)free / Gibi:0.0} GiB free; machine '{machine}' would need {(double)bytes / Gibi:0.0} "
-            + $"GiB if it overwrote all its data during one backup");
+            $"Scratch folder '{scratch.Path}' has {(double)free / Gibi:0.0} GiB free; machine '{machine}' would need "
+                + $"{(double)bytes / Gibi:0.0} "
+            + "GiB if it overwrote all its data during one backup");
         if (free >= bytes)
             yield return Finding.Ok(Host, $"{rooms}.");
         else if (free >= bytes / 10)
             yield return Finding.Note(Host, $"{rooms}. A backup that fills it is given up, and the guest goes on.");
         else
             yield return Finding.Warning(
-                Host, $"{rooms}. A backup that fills it is given up, and the guest goes on.", "set TIDEMARK_SCRATCH to a folder with more room");
+                Host, $"{rooms}. A backup that fills it is given up, and the guest goes on.",
+                "set TIDEMARK_SCRATCH to a folder with more room");
     }
 }

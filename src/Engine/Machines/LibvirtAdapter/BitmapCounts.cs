@@ -6,7 +6,8 @@ namespace Tidemark.Engine.Machines.LibvirtAdapter;
 /// <summary>How many bytes the bitmaps of a running machine name as written, from QEMU's answer to <c>query-block</c>.</summary>
 internal static class BitmapCounts
 {
-    /// <summary>By device alias, then by bitmap. A bitmap that a lower image of the chain has too is left out: its count is in parts.</summary>
+    /// <summary>By device alias, then by bitmap. A bitmap that a lower image of the chain has too is left out: its count is in
+    /// parts.</summary>
     public static IReadOnlyDictionary<string, IReadOnlyDictionary<string, long>> Parse(string answer)
     {
         var found = new Dictionary<string, IReadOnlyDictionary<string, long>>(StringComparer.Ordinal);

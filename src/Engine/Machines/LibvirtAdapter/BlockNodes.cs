@@ -68,7 +68,12 @@ internal static class BlockNodes
             }
         }
 
-        return new BlockNode(Text(inserted, "node-name") ?? "", FileOf(Text(inserted, "file")), OfFormat(image, "compat"), OfFormat(image, "data-file"), bitmaps);
+        return new BlockNode(
+            Text(inserted, "node-name") ?? "",
+            FileOf(Text(inserted, "file")),
+            OfFormat(image, "compat"),
+            OfFormat(image, "data-file"),
+            bitmaps);
     }
 
     private static BitmapHealth Health(JsonElement bitmap) =>

@@ -66,7 +66,8 @@ internal sealed class LibvirtExaminer : IExaminer
                     .Where(disk => disk.Device is DiskDevice.Cdrom or DiskDevice.Floppy || disk.Source.Kind == DiskSourceKind.None)
                     .Select(disk => disk.Target).ToHashSet(StringComparer.Ordinal),
                 AllocatedBytes = await SumAllocatedAsync(domain, machine, unseen, cancellationToken),
-                QemuOwner = description.Owner is { } label ? ((uint)label.UserId, (uint)label.GroupId) : HostProcesses.OwnerOfQemu(machineUuid),
+                QemuOwner = description.Owner is { } label ? ((uint)label.UserId, (uint)label.GroupId)
+                    : HostProcesses.OwnerOfQemu(machineUuid),
                 Unseen = unseen,
             };
         });

@@ -16,7 +16,9 @@ internal sealed record OfflineImage(StorageFile File, StorageFile? DataFile, Ima
         DataFile is { } data && FileStamp.Read(data.Path).Modified > FileStamp.Read(File.Path).Modified;
 }
 
-/// <summary>An image of a stopped machine, and the images below it, as they say of themselves. Reading takes no lock on any of them.</summary>
+/// <summary>
+/// An image of a stopped machine, and the images below it, as they say of themselves. Reading takes no lock on any of them.
+/// </summary>
 internal sealed class OfflineChain
 {
     private const int MostImages = 200; // as many as libvirt takes
@@ -35,7 +37,7 @@ internal sealed class OfflineChain
     /// <summary>All that must stay as it is while the chain is read.</summary>
     public string Shape => string.Join('\n', Images.Select(image => string.Create(
         CultureInfo.InvariantCulture,
-        $"{image.File} {image.DataFile} {image.Info.Format} {image.Info.VirtualSize} {string.Join(' ', image.Info.Bitmaps.Select(Text))}")));
+        $"{image.File} {image.DataFile} {image.Info.Format} {image.Info.VirtualSize} {Text(image.Info.Bitmaps)}")));
 
     /// <summary>Reads an image and what lies below it.</summary>
     /// <exception cref="UnreadableImageException">This version cannot read it; the message says why, for people.</exception>
@@ -88,7 +90,8 @@ internal sealed class OfflineChain
 
     private static BitmapInfo? Find(OfflineImage image, string bitmap) => image.Info.Bitmaps.FirstOrDefault(found => found.Name == bitmap);
 
-    private static string Text(BitmapInfo bitmap) => $"{bitmap.Name} {bitmap.Granularity} {string.Join(' ', bitmap.Flags)}";
+    private static string Text(IEnumerable<BitmapInfo> bitmaps) =>
+        string.Join(' ', bitmaps.Select(bitmap => $"{bitmap.Name} {bitmap.Granularity} {string.Join(' ', bitmap.Flags)}"));
 
     private static async Task<OfflineImage> ReadOneAsync(string path, string format, CancellationToken cancellationToken)
     {

@@ -23,6 +23,7 @@ internal static class OfflineDisks
             Size = chain.Top.VirtualSize,
             Identity = ImageIdentity.Read(path),
             Backing = chain.Backing(),
+            DataFile = chain.Images[0].DataFile is { } data ? DataFile.Read(path, data.Path) : null,
             Untrackable = DiskProtection.WhyUntracked(disk.Format, chain.Top.Compat),
             Bitmaps = chain.Bitmaps(),
         };
@@ -32,7 +33,8 @@ internal static class OfflineDisks
     {
         { IsEncrypted: true } => throw new UnreadableImageException("encrypted, and its key is known only while the machine runs"),
         { Source.Kind: DiskSourceKind.Network } =>
-            throw new UnreadableImageException("on the network, where nobody can tell that it stays as it is; it is read while the machine runs"),
+            throw new UnreadableImageException(
+                "on the network, where nobody can tell that it stays as it is; it is read while the machine runs"),
         { Source.Kind: DiskSourceKind.Volume } =>
             throw new UnreadableImageException("a volume of a storage pool, whose file is known only while the machine runs"),
         { IsSlice: true } => throw new UnreadableImageException("a part of an image, which is read only while the machine runs"),
@@ -50,7 +52,7 @@ internal static class OfflineDisks
             if (defined != found)
             {
                 throw new UnreadableImageException(
-                    $"its definition names '{defined}' below '{images[at]}', and the image names '{found}'; start the machine once, or correct one");
+                    $"its definition names '{defined}' below '{images[at]}', and the image names '{found}'");
             }
         }
     }

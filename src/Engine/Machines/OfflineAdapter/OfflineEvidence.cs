@@ -10,6 +10,8 @@ namespace Tidemark.Engine.Machines.OfflineAdapter;
 /// </summary>
 internal sealed class OfflineEvidence
 {
+    private static readonly TimeSpan ReopenPatience = TimeSpan.FromSeconds(20);
+
     private readonly IHypervisor _hypervisor;
     private readonly Domain _domain;
     private readonly Machine _machine;
@@ -18,7 +20,12 @@ internal sealed class OfflineEvidence
     private readonly IReadOnlyList<FileStamp> _stamps;
 
     private OfflineEvidence(
-        IHypervisor hypervisor, Domain domain, Machine machine, string definition, IReadOnlyList<string> images, IReadOnlyList<FileStamp> stamps)
+        IHypervisor hypervisor,
+        Domain domain,
+        Machine machine,
+        string definition,
+        IReadOnlyList<string> images,
+        IReadOnlyList<FileStamp> stamps)
     {
         _hypervisor = hypervisor;
         _domain = domain;
@@ -55,6 +62,7 @@ internal sealed class OfflineEvidence
         var changed = WhatChanged();
         try
         {
+            await _domain.Connection.ReopenAsync(ReopenPatience, cancellationToken); // the daemon may have been restarted
             if ((await _domain.GetStatusAsync(cancellationToken)).IsActive)
                 return Started(_machine.Name);
             if (changed is not null)

@@ -38,7 +38,11 @@ internal sealed class OfflineFreeze(IHypervisor hypervisor, LibvirtConnection co
             if (daemon is not null)
                 await daemon.DisposeAsync();
             if (e is UnreadableImageException or QmpCommandException or QmpClosedException)
-                throw EngineException.Failed($"Machine '{request.Machine.Name}' is off and cannot be read: {e.Message.TrimEnd('.')}.", inner: e);
+            {
+                throw EngineException.Failed(
+                    $"Machine '{request.Machine.Name}' is off and cannot be read: {e.Message.TrimEnd('.')}.", inner: e);
+            }
+
             throw;
         }
     }
@@ -53,7 +57,7 @@ internal sealed class OfflineFreeze(IHypervisor hypervisor, LibvirtConnection co
         for (var at = 0; at < first.Count; at++)
         {
             var disk = DiskOf(request.Disks[at]);
-            if (first[at].Shape != second[at].Shape || second[at].Top.VirtualSize != disk.Size || ImageIdentity.Read(disk.Path!) != disk.Identity)
+            if (first[at].Shape != second[at].Shape || !IsAsPlanned(second[at], disk))
             {
                 throw EngineException.Failed(
                     $"Disk '{disk.Name}' of '{request.Machine.Name}' was changed while its backup began; run it again.");
@@ -62,6 +66,16 @@ internal sealed class OfflineFreeze(IHypervisor hypervisor, LibvirtConnection co
 
         return (evidence, second);
     }
+
+    private static bool IsAsPlanned(OfflineChain chain, MachineDisk disk) =>
+        chain.Top.VirtualSize == disk.Size
+        && ImageIdentity.Read(chain.Images[0].File.Path) == disk.Identity
+        && Names(chain.Bitmaps()) == Names(disk.Bitmaps)
+        && chain.Backing().Select(image => (image.Identity, Names(image.Bitmaps)))
+            .SequenceEqual(disk.Backing.Select(image => (image.Identity, Names(image.Bitmaps))));
+
+    private static string Names(IReadOnlyDictionary<string, BitmapHealth> bitmaps) =>
+        string.Join(' ', bitmaps.Keys.Order(StringComparer.Ordinal));
 
     private async Task<List<OfflineChain>> ReadChainsAsync(CancellationToken cancellationToken)
     {
