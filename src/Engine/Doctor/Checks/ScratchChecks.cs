@@ -78,7 +78,7 @@ public static class ScratchChecks
             CultureInfo.InvariantCulture,
             $"Scratch folder '{scratch.Path}' has {(double)free / Gibi:0.0} GiB free; machine '{machine}' would need "
                 + $"{(double)bytes / Gibi:0.0} "
-            + "GiB if it overwrote all its data during one backup");
+            + $"GiB if it overwrote all its data during one backup");
         if (free >= bytes)
             yield return Finding.Ok(Host, $"{rooms}.");
         else if (free >= bytes / 10)
