@@ -47,8 +47,9 @@ public sealed class BlockJobTests(LabFixture fixture)
         await WriteAsync(machine, 3);
         await machine.CommitAsync("vda", machine.ImagePath("vda"), EngineLab.Token);
         await WriteAsync(machine, 5);
-        await AssertNextAsync(
-            lab, machine, backedUpOnTheOverlay ? "full" : "incremental", backedUpOnTheOverlay ? "was merged into it" : "");
+        await (backedUpOnTheOverlay
+            ? AssertNextAsync(lab, machine, "full", "was merged into it")
+            : AssertNextAsync(lab, machine, "incremental"));
         await AssertNextAsync(lab, machine, "incremental");
     }
 

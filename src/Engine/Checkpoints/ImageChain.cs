@@ -5,9 +5,10 @@ namespace Tidemark.Engine.Checkpoints;
 
 /// <summary>
 /// Whether the images under a disk now continue those that it had when a checkpoint was made, so that the checkpoint's bitmaps hold all
-/// that changed. A snapshot puts a new image on top, and a bitmap of the same name into it; a commit merges contents and bitmaps into an
-/// image below. So the chain must lead, through images that each have the bitmap, down to one of those that were there before, and below
-/// that be what it was. Whoever goes back to a lower image without a commit has no bitmap there: it was made in the topmost one.
+/// that changed. A snapshot puts a new image on top, and a bitmap of the same name into it. So the chain must lead, through images that
+/// each have the bitmap, down to the one that was topmost then, and below that be what it was.
+/// Commits into that one are recorded in its bitmap. Those into an image below it are not trusted: where images differ in length, QEMU can
+/// show the guest what a shorter one had hidden, and no bitmap knows.
 /// What lies below is compared image by image: when a job of QEMU took some of it away nothing changed for the guest, but the same is
 /// seen when somebody cut it off while the machine was off, and then everything did.
 /// </summary>
@@ -24,8 +25,8 @@ internal static class ImageChain
             return $"another image is under this disk than at the last backup ({Difference(top, disk.Identity!)})";
         if (then > 0)
         {
-            return $"what was above '{now[layer]!.Path}' was merged into it since the last backup, where what a shorter image hid can come "
-                + "back without a note in any bitmap";
+            return $"what was above '{now[layer]!.Path}' at the last backup was merged into it or thrown away; after a merge, what a "
+                + "shorter image hid can come back without a note in any bitmap";
         }
 
         var (below, belowThen) = (now[(layer + 1)..], before[(then + 1)..]);
