@@ -72,6 +72,20 @@ public sealed class ReleaseTests(LabFixture fixture)
     }
 
     [Fact]
+    public async Task Release_IsWrittenDownInAFolderThatHostsShareToo()
+    {
+        await using var lab = await EngineLab.CreateAsync(fixture);
+        lab.CheckpointFolder = lab.PathOf("shared");
+        var machine = await LabMachine.DefineAsync(fixture.Host, "sharedrelease", new LabDisk("vda", 4 * Mebi));
+        var point = await lab.BackUpAsync(machine);
+        var file = Path.Combine(lab.CheckpointFolder, $"{machine.Domain.Uuid:d}.json");
+        Assert.Contains(point.Disks[0].Checkpoint!, await File.ReadAllTextAsync(file, EngineLab.Token), StringComparison.Ordinal);
+        await ReleaseAsync(lab, machine);
+        Assert.DoesNotContain(point.Disks[0].Checkpoint!, await File.ReadAllTextAsync(file, EngineLab.Token), StringComparison.Ordinal);
+        await machine.StopAsync(EngineLab.Token);
+    }
+
+    [Fact]
     public async Task ReleaseDuringAJob_IsRefused()
     {
         await using var lab = await EngineLab.CreateAsync(fixture);
@@ -93,7 +107,8 @@ public sealed class ReleaseTests(LabFixture fixture)
     {
         await using var examiner = await Hypervisors.ExamineAsync(lab.Host.Uri, EngineLab.Token);
         var facts = await examiner.ReadBitmapsAsync(machine.Domain.Uuid.ToString("d"), EngineLab.Token);
-        return await CheckpointRelease.RunAsync(lab.Hypervisor, facts, lab.Repository.Part, lab.Folders, Assert.Fail, EngineLab.Token);
+        return await CheckpointRelease.RunAsync(
+            lab.Hypervisor, facts, lab.Repository.Part, lab.Folders, lab.CheckpointFolder, Assert.Fail, EngineLab.Token);
     }
 
     private static async Task<PointInfo> AssertNextAsync(EngineLab lab, LabMachine machine, string mode)

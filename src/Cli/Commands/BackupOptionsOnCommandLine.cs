@@ -63,7 +63,8 @@ internal static class BackupOptionsOnCommandLine
         Description = "Decode and compare every compressed chunk before it is stored, not one in sixteen",
     };
 
-    private static readonly Option<string?> CheckpointDir = new("--checkpoint-dir")
+    /// <summary>Also of the command that lets go of checkpoints.</summary>
+    public static readonly Option<string?> CheckpointDir = new("--checkpoint-dir")
     {
         Description = "Keep the records of checkpoints in this folder too, which hosts may share",
     };

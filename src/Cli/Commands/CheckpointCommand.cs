@@ -57,8 +57,10 @@ internal static class CheckpointCommand
         var import = new Command(
             "import", "Tell the hypervisor of exported checkpoints: all or none") { Machine, From, OtherMachine, OnlyUsable };
         import.SetAction(ImportAsync);
-        var release = new Command(
-            "release", "Let go of our checkpoints and bitmaps; the next backup reads in full") { Machine, AllRepositories };
+        var release = new Command("release", "Let go of our checkpoints and bitmaps; the next backup reads in full")
+        {
+            Machine, AllRepositories, BackupOptionsOnCommandLine.CheckpointDir,
+        };
         release.SetAction(ReleaseAsync);
         return new Command("checkpoint", "A machine's checkpoints") { list, export, import, release };
     }
@@ -118,7 +120,7 @@ internal static class CheckpointCommand
         using var held = await HoldAsync(result, settings, hypervisor, cancellationToken);
         var released = await CheckpointRelease.RunAsync(
             hypervisor, await ReadAsync(result, settings, cancellationToken), part, GlobalOptions.Folders(settings),
-            UserOutput.Warning, cancellationToken);
+            BackupOptionsOnCommandLine.CheckpointFolder(result, settings), UserOutput.Warning, cancellationToken);
         result.Output().Result(released, CliJson.Default.ReleaseResult, Describe);
         return ExitCode.Done;
     }

@@ -22,15 +22,16 @@ public static class CheckpointRelease
     /// <param name="facts">The machine; the caller holds its lock since before they were read.</param>
     /// <param name="repositoryPart">First 8 hex digits of the repository's id; null for all repositories of ours.</param>
     /// <param name="folders">This host's folders: leftovers of dead runs go too.</param>
+    /// <param name="shared">A folder of checkpoint records that hosts share; null for none.</param>
     /// <param name="tell">Told what went less well.</param>
     /// <param name="cancellationToken">Ends it between checkpoints.</param>
     /// <exception cref="EngineException">A job is active on the machine, or an image is in use.</exception>
     public static async Task<ReleaseResult> RunAsync(
-        IHypervisor hypervisor, BitmapFacts facts, string? repositoryPart, HostFolders folders, Action<string> tell,
+        IHypervisor hypervisor, BitmapFacts facts, string? repositoryPart, HostFolders folders, string? shared, Action<string> tell,
         CancellationToken cancellationToken)
     {
         var machine = facts.Machine;
-        var homes = new RecordHomes(folders, null, machine.Uuid);
+        var homes = new RecordHomes(folders, shared, machine.Uuid);
         if (machine.JobActive)
             throw EngineException.Busy($"Machine '{machine.Name}' has a job of the hypervisor running (backup, migration, block copy).");
         if (facts.Unseen.Count > 0)

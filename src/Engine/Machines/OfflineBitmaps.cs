@@ -4,7 +4,7 @@ using Tidemark.Qemu;
 
 namespace Tidemark.Engine.Machines;
 
-/// <summary>The bitmaps of a machine that is off, in its images. An image that someone has open is refused by its lock.</summary>
+/// <summary>The bitmaps of a machine that is off, in its images.</summary>
 internal static class OfflineBitmaps
 {
     /// <summary>The machine with the bitmaps, and qcow2 versions, of its images; adds a sentence for each that cannot be read.</summary>
@@ -46,7 +46,8 @@ internal static class OfflineBitmaps
     {
         try
         {
-            var info = await QemuImg.InfoAsync(ImageRef.File(path, disk.Format), cancellationToken);
+            // Without a lock: the machine may be starting.
+            var info = await QemuImg.InfoAsync(ImageRef.File(path, disk.Format), cancellationToken, inUse: true);
             return disk with
             {
                 Bitmaps = info.Bitmaps.ToDictionary(
