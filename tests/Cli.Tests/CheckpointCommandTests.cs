@@ -71,14 +71,14 @@ public sealed class CheckpointCommandTests(LabFixture fixture)
     {
         using var command = new CommandLine(fixture.Host);
         (await command.RunAsync("init")).AssertDone();
-        var machine = await LabMachine.DefineAsync(fixture.Host, "carried", new LabDisk("vda", 4 * Mebi));
+        var machine = await LabMachine.DefineAsync(fixture.Host, "exported", new LabDisk("vda", 4 * Mebi));
         await CreateAsync(machine, "one", "vda");
-        (await command.RunAsync("backup", "carried")).AssertDone();
+        (await command.RunAsync("backup", "exported")).AssertDone();
         await CreateAsync(machine, "three", "vda");
         var file = Path.Combine(command.Root, "records.json");
-        Assert.Equal(3, (await command.RunAsync("checkpoint", "export", "carried", file, "--json")).AssertDone()
+        Assert.Equal(3, (await command.RunAsync("checkpoint", "export", "exported", file, "--json")).AssertDone()
             .Json.GetProperty("checkpoints").GetInt32());
-        var streamed = (await command.RunAsync("checkpoint", "export", "carried")).AssertDone().Output;
+        var streamed = (await command.RunAsync("checkpoint", "export", "exported")).AssertDone().Output;
         Assert.Equal(await File.ReadAllTextAsync(file, Token), streamed.TrimEnd('\n'));
 
         // In any order: the document is sorted by whoever reads it.
@@ -88,13 +88,13 @@ public sealed class CheckpointCommandTests(LabFixture fixture)
         var before = await machine.Domain.ListCheckpointsAsync(Token);
         foreach (var name in before.Reverse())
             await machine.Domain.DeleteCheckpointAsync(name, CheckpointDeleteFlags.MetadataOnly, Token);
-        var imported = (await command.RunAsync("checkpoint", "import", "carried", file, "--json")).AssertDone().Json;
+        var imported = (await command.RunAsync("checkpoint", "import", "exported", file, "--json")).AssertDone().Json;
         Assert.Equal(before, imported.GetProperty("added").EnumerateArray().Select(name => name.GetString()!));
         Assert.Equal(before, await machine.Domain.ListCheckpointsAsync(Token));
-        var again = (await command.RunAsync("checkpoint", "import", "carried", file, "--json")).AssertDone().Json;
+        var again = (await command.RunAsync("checkpoint", "import", "exported", file, "--json")).AssertDone().Json;
         Assert.Equal(3, again.GetProperty("unchanged").GetArrayLength());
         await machine.WriteAsync("vda", 0, 4096, 3, Token);
-        var point = (await command.RunAsync("backup", "carried", "--json")).AssertDone().Json.GetProperty("points")[0];
+        var point = (await command.RunAsync("backup", "exported", "--json")).AssertDone().Json.GetProperty("points")[0];
         Assert.Equal("incremental", point.GetProperty("disks")[0].GetProperty("mode").GetString());
         await machine.StopAsync(Token);
     }

@@ -172,16 +172,16 @@ public sealed class DoctorTests(LabFixture fixture)
     public async Task RepositoryThatIsMissing_OrHasAnotherKey_IsAProblem()
     {
         using var command = new CommandLine(fixture.Host);
-        var machine = await LabMachine.DefineAsync(fixture.Host, "keyed", new LabDisk("vda", Mebi));
-        var missing = new Findings(await command.RunAsync("doctor", "keyed", "--json"), exitCode: 1);
+        var machine = await LabMachine.DefineAsync(fixture.Host, "lockedout", new LabDisk("vda", Mebi));
+        var missing = new Findings(await command.RunAsync("doctor", "lockedout", "--json"), exitCode: 1);
         Assert.Contains(
             "init", missing.AssertOne("problem", "repository", "no repository").GetProperty("mend").GetString(), StringComparison.Ordinal);
         (await command.RunAsync("init")).AssertDone();
-        new Findings((await command.RunAsync("doctor", "keyed", "--json")).AssertDone()).AssertOne("ok", "repository", "can write to it");
+        new Findings((await command.RunAsync("doctor", "lockedout", "--json")).AssertDone()).AssertOne("ok", "repository", "can write to it");
         using var other = new CommandLine(fixture.Host);
         (await other.RunAsync("init")).AssertDone();
         command.Environment["TIDEMARK_KEY_FILE"] = other.Environment["TIDEMARK_KEY_FILE"];
-        new Findings(await command.RunAsync("doctor", "keyed", "--json"), exitCode: 1)
+        new Findings(await command.RunAsync("doctor", "lockedout", "--json"), exitCode: 1)
             .AssertOne("problem", "repository", "opens none of the 1 key slots");
         await machine.StopAsync(Token);
     }

@@ -138,7 +138,7 @@ public sealed class HostTroubleTests(HostFixture host)
     }
 
     [Fact]
-    public async Task DefinedAnew_TheNextRunIsFullAndRemovesTheOldBitmaps()
+    public async Task DefinedAnew_TheNextRunTellsOfTheCheckpointAgainAndGoesOnFromIt()
     {
         await using var lab = await CrashLab.CreateAsync(host.Host);
         var machine = await DefineAsync(host.Host, "anew");
@@ -149,7 +149,7 @@ public sealed class HostTroubleTests(HostFixture host)
         await host.Host.Connection.DefineDomainAsync(xml, cancellationToken: CrashLab.Token);
         await machine.StartAsync(CrashLab.Token);
         Assert.Equal(2, (await CrashLab.BitmapsAsync(machine)).Count);
-        await NextRunIsRightAsync(lab, machine, "full");
+        await NextRunIsRightAsync(lab, machine, "incremental");
         await machine.StopAsync(CrashLab.Token);
     }
 
