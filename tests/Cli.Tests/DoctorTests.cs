@@ -177,7 +177,8 @@ public sealed class DoctorTests(LabFixture fixture)
         Assert.Contains(
             "init", missing.AssertOne("problem", "repository", "no repository").GetProperty("mend").GetString(), StringComparison.Ordinal);
         (await command.RunAsync("init")).AssertDone();
-        new Findings((await command.RunAsync("doctor", "lockedout", "--json")).AssertDone()).AssertOne("ok", "repository", "can write to it");
+        new Findings((await command.RunAsync("doctor", "lockedout", "--json")).AssertDone())
+            .AssertOne("ok", "repository", "can write to it");
         using var other = new CommandLine(fixture.Host);
         (await other.RunAsync("init")).AssertDone();
         command.Environment["TIDEMARK_KEY_FILE"] = other.Environment["TIDEMARK_KEY_FILE"];
