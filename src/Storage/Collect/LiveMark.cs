@@ -18,7 +18,9 @@ internal sealed class LiveMark(RepositoryContext context, CollectorIndex index) 
 
     /// <summary>
     /// A root no segment names belongs to a point made after the segments were read, or to none any more: its run came after the packs
-    /// were condemned, and uses nothing of them but what it inherits from a point seen or pinned by itself.
+    /// were condemned, and uses nothing of them but what it inherits from a point seen or pinned by itself. Nodes that an earlier
+    /// collection has deleted are passed over: a pin protects from when it is there, so this one came later, and its run will find
+    /// its base gone.
     /// </summary>
     /// <exception cref="RepositoryDamagedException">A node can't be read anywhere (I18).</exception>
     public async Task AddAsync(Pin pin, CancellationToken cancellationToken)
@@ -27,7 +29,7 @@ internal sealed class LiveMark(RepositoryContext context, CollectorIndex index) 
             return;
         var root = BlobId.Parse(pin.Root);
         if (pin.Depth is > 0 and <= StorageLimits.MaxDepth && Index.Table.Find(in root, 0) >= 0)
-            await WalkAsync(root, default, pin.Depth, 0, cancellationToken);
+            await WalkAsync(root, default, pin.Depth, 0, cancellationToken, mayBeGivenUp: true);
     }
 
     // Every copy is marked, so that a look at a slot tells whether it holds something live.

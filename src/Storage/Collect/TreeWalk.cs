@@ -20,9 +20,10 @@ internal abstract class TreeWalk(RepositoryContext context, CollectorIndex index
     /// <summary>Whether to go on to what lies below a blob; called for chunks too.</summary>
     protected abstract bool Enter(in BlobId id, BlobLocation hint);
 
-    /// <summary>A chunk size of 0 stands for any.</summary>
+    /// <summary>A chunk size of 0 stands for any. A node that no place holds is passed over where the tree may be given up.</summary>
     /// <exception cref="RepositoryDamagedException">A node can't be read anywhere (I18).</exception>
-    protected async Task WalkAsync(BlobId root, BlobLocation hint, int depth, int chunkLog2, CancellationToken cancellationToken)
+    protected async Task WalkAsync(
+        BlobId root, BlobLocation hint, int depth, int chunkLog2, CancellationToken cancellationToken, bool mayBeGivenUp = false)
     {
         if (root.IsZero || !Enter(in root, hint))
             return;
@@ -33,13 +34,16 @@ internal abstract class TreeWalk(RepositoryContext context, CollectorIndex index
             for (var i = 0; i < batch.Length; i++)
                 batch[i] = _wanted.Pop();
             if (batch.Length == 1)
-                _read[0] = await ReadAsync(batch[0], cancellationToken);
+                _read[0] = await ReadAsync(batch[0], mayBeGivenUp, cancellationToken);
             else
                 await Parallel.ForEachAsync(
                     Enumerable.Range(0, batch.Length), context.Scheduler.AtOnce(ReadsAtOnce, cancellationToken),
-                    async (i, token) => _read[i] = await ReadAsync(batch[i], token));
+                    async (i, token) => _read[i] = await ReadAsync(batch[i], mayBeGivenUp, token));
             for (var i = 0; i < batch.Length; i++)
-                EnterChildren(_read[i]!, batch[i].ChunkLog2);
+            {
+                if (_read[i] is { } node)
+                    EnterChildren(node, batch[i].ChunkLog2);
+            }
         }
     }
 
@@ -52,7 +56,7 @@ internal abstract class TreeWalk(RepositoryContext context, CollectorIndex index
         }
     }
 
-    private async ValueTask<TreeNode> ReadAsync(WantedNode wanted, CancellationToken cancellationToken)
+    private async ValueTask<TreeNode?> ReadAsync(WantedNode wanted, bool mayBeGivenUp, CancellationToken cancellationToken)
     {
         if (await _blobs.TryReadNodeAsync(wanted.Id, wanted.Hint, wanted.Level, wanted.ChunkLog2, cancellationToken) is { } node)
             return node;
@@ -60,6 +64,8 @@ internal abstract class TreeWalk(RepositoryContext context, CollectorIndex index
         for (var copy = 0; ; copy++)
         {
             var slot = index.Table.Find(wanted.Id, copy);
+            if (slot < 0 && copy == 0 && mayBeGivenUp)
+                return null;
             if (slot < 0)
                 throw new RepositoryDamagedException(
                     place?.Key ?? ObjectNames.Index, $"node '{wanted.Id}' of a restore point", "no place that holds it");
