@@ -171,8 +171,9 @@ internal sealed class Tour
         var checkpoints = await _machine.ListCheckpointsAsync(_stop);
         OffException.Unless(checkpoints.Count == 1, $"The machine has {checkpoints.Count} checkpoints instead of one.");
         OffException.Unless(!(await _machine.GetJobStatsAsync(cancellationToken: _stop)).IsActive, "A job is still active on the machine.");
+        // What is written down of checkpoints stays; journal entries go with their runs.
         var left = Directory.EnumerateFileSystemEntries(_stage.Scratch)
-            .Concat(Directory.EnumerateFiles(_stage.State, "*.json", SearchOption.AllDirectories)).ToList();
+            .Concat(Directory.EnumerateFiles(Path.Combine(_stage.State, "runs"), "*.json")).ToList();
         OffException.Unless(left.Count == 0, $"The backups left something behind: {string.Join(", ", left)}.");
         step.Proofs.Add("it writes on; no job, no scratch file,\none checkpoint for the next backup");
         return true;
