@@ -234,13 +234,8 @@ public sealed class BlockJobTests(LabFixture fixture)
 
     private static async Task<PointInfo> AssertNextAsync(EngineLab lab, LabMachine machine, string[] modes, string reason)
     {
-        var truth = await EngineLab.TruthAsync(machine);
-        var point = await lab.BackUpAsync(machine);
-        Assert.True(
-            modes.SequenceEqual(point.Disks.Select(disk => disk.Mode)),
-            string.Join("; ", point.Disks.Select(disk => $"{disk.Mode}: {disk.Reason}")));
+        var point = await lab.AssertNextAsync(machine, modes);
         Assert.Contains(reason, point.Disks[0].Reason, StringComparison.Ordinal);
-        await lab.AssertRestoresAsync(point, truth);
         await lab.AssertCleanAsync(machine);
         return point;
     }
