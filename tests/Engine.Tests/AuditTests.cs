@@ -117,6 +117,9 @@ public sealed class AuditTests(LabFixture fixture)
         var listed = (await lab.Repository.PointsAsync(EngineLab.Token)).Points;
         Assert.Equal(3, listed.Count(point => point.Disks[0].Doubt is not null));
         Assert.Single(listed, point => point.Disks[0].Doubt is not null && point.Time == suspect.Time && point.Id != suspect.Id);
+        await AssertMarksOutliveAllThatToldAsync(lab, care, healed);
+
+        listed = (await lab.Repository.PointsAsync(EngineLab.Token)).Points;
 
         await RepositorySession.InitAsync(lab.PathOf("all"), null, allowSingleWriter: false, EngineLab.Token);
         await using var all = await RepositorySession.OpenAsync(lab.PathOf("all"), new RepositoryAccess(null, null), EngineLab.Token);
@@ -124,6 +127,19 @@ public sealed class AuditTests(LabFixture fixture)
         Assert.Equal(
             listed.Select(point => (point.Time, point.Disks[0].Doubt)).Order(),
             (await all.PointsAsync(EngineLab.Token)).Points.Select(point => (point.Time, point.Disks[0].Doubt)).Order());
+    }
+
+    private static async Task AssertMarksOutliveAllThatToldAsync(EngineLab lab, RepositoryCare care, PointInfo healed)
+    {
+        var before = (await lab.Repository.PointsAsync(EngineLab.Token)).Points;
+        var (told, stay) = (before.Where(point => point.Time >= healed.Time).ToList(), before.Where(point => point.Time < healed.Time));
+        Assert.NotEmpty(told);
+        await care.ForgetAsync(told, [], EngineLab.Token);
+        await using var fresh = await lab.OpenRepositoryAsync();
+        var after = (await fresh.PointsAsync(EngineLab.Token)).Points;
+        Assert.Equal(
+            stay.Select(point => (point.Id, point.Disks[0].Doubt)), after.Select(point => (point.Id, point.Disks[0].Doubt)));
+        Assert.Equal(3, after.Count(point => point.Disks[0].Doubt is not null));
     }
 
     [Fact]
