@@ -66,13 +66,20 @@ public sealed partial class LabMachine
     }
 
     /// <summary>The same stopped machine, on the same images, as another host has it: nothing but its definition is known there.</summary>
-    public async Task<LabMachine> DefineOnAsync(LabHost other, CancellationToken cancellationToken = default)
+    public async Task<LabMachine> DefineOnAsync(LabHost other, CancellationToken cancellationToken = default) =>
+        await DefineOnAsync(other, await Domain.GetXmlAsync(DomainXmlFlags.Inactive, cancellationToken), cancellationToken);
+
+    /// <inheritdoc cref="DefineOnAsync(LabHost, CancellationToken)"/>
+    /// <param name="other">The other host.</param>
+    /// <param name="definition">What it is defined from there.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    public async Task<LabMachine> DefineOnAsync(LabHost other, string? definition, CancellationToken cancellationToken = default)
     {
         var machine = new LabMachine(other, Name);
         foreach (var (target, disk) in _disks)
             machine._disks.Add(target, disk);
-        var xml = await Domain.GetXmlAsync(DomainXmlFlags.Inactive, cancellationToken);
-        machine.Domain = await other.Connection.DefineDomainAsync(xml, cancellationToken: cancellationToken);
+        machine.Domain = await other.Connection.DefineDomainAsync(
+            definition ?? throw new ArgumentNullException(nameof(definition)), cancellationToken: cancellationToken);
         return machine;
     }
 

@@ -167,8 +167,9 @@ internal sealed class Lineage
         if (_homes is null)
             return;
         var known = await _hypervisor.CheckpointsAsync(_machine.Uuid, CancellationToken.None);
+        var definition = await _hypervisor.OpenDefinitionAsync(_machine.Uuid, CancellationToken.None);
         await _homes.WriteAsync(
-            _machine, known, InPoints().ToList(), PointDocuments.Record(committed)?.Name, tell, CancellationToken.None);
+            _machine, known, InPoints().ToList(), PointDocuments.Record(committed)?.Name, definition, tell, CancellationToken.None);
     }
 
     // What the points that the next backups start from say of the checkpoints made with them.

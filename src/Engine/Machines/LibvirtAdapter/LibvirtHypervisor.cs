@@ -52,11 +52,13 @@ internal sealed class LibvirtHypervisor : IHypervisor
         LibvirtFailures.TranslateAsync(async () =>
         {
             var domain = await RequireAsync(machine.Uuid, cancellationToken);
-            var flags = DomainXmlFlags.Secure
-                | (await domain.IsPersistentAsync(cancellationToken) ? DomainXmlFlags.Inactive : DomainXmlFlags.None);
-            return MachineFiles.Collect(
-                await domain.GetXmlAsync(flags, cancellationToken), HostProcesses.TpmFolder(machine.Uuid) ?? TpmFolder(machine.Uuid));
+            var text = await DefinitionAsync(domain, DomainXmlFlags.Secure, cancellationToken);
+            return MachineFiles.Collect(text, HostProcesses.TpmFolder(machine.Uuid) ?? TpmFolder(machine.Uuid));
         });
+
+    public Task<string> OpenDefinitionAsync(string machineUuid, CancellationToken cancellationToken) =>
+        LibvirtFailures.TranslateAsync(async () =>
+            await DefinitionAsync(await RequireAsync(machineUuid, cancellationToken), DomainXmlFlags.None, cancellationToken));
 
     public Task<IReadOnlyList<CheckpointRecord>> CheckpointsAsync(string machineUuid, CancellationToken cancellationToken) =>
         LibvirtFailures.TranslateAsync(async () =>
@@ -212,6 +214,11 @@ internal sealed class LibvirtHypervisor : IHypervisor
             left.Add(new UnprotectedDisk(disk.Target, e.Message));
         }
     }
+
+    // As it starts next; a transient machine has only what runs.
+    private static async Task<string> DefinitionAsync(Domain domain, DomainXmlFlags flags, CancellationToken cancellationToken) =>
+        await domain.GetXmlAsync(
+            flags | (await domain.IsPersistentAsync(cancellationToken) ? DomainXmlFlags.Inactive : DomainXmlFlags.None), cancellationToken);
 
     private static async Task<MachineDisk?> TryDescribeAsync(
         Domain domain, DiskDescription disk, BlockNode? node, CancellationToken cancellationToken)
