@@ -150,7 +150,9 @@ internal sealed class Lineage
     {
         foreach (var disk in committed.Disks)
             _newest[disk.Name] = (committed, disk);
-        var present = _machine.Disks.Select(disk => disk.Name).ToHashSet(StringComparer.Ordinal);
+        // A disk that can't be backed up for now (the machine may only read it, say) still has its bitmap.
+        var present = _machine.Disks.Select(disk => disk.Name).Concat(_machine.NotProtected.Select(disk => disk.Name))
+            .ToHashSet(StringComparer.Ordinal);
         var needed = _newest.Keys.Where(present.Contains).Select(disk => BaseOf(disk).Disk.Checkpoint).ToHashSet(StringComparer.Ordinal);
         foreach (var (name, _) in Ours().Where(ours => !needed.Contains(ours.Name)))
         {
