@@ -95,7 +95,7 @@ public sealed class CheckpointImportTests(LabFixture fixture)
         clock.Restart();
         AssertPages(facts, records);
         TestContext.Current.TestOutputHelper?.WriteLine(
-            $"Imported in {importing.TotalSeconds:f2} s, read in {reading.TotalSeconds:f2} s, listed in {clock.Elapsed.TotalSeconds:f2} s.");
+            $"Imported in {importing.TotalSeconds:f1} s, read in {reading.TotalSeconds:f2} s, listed in {clock.Elapsed.TotalSeconds:f2} s");
         Assert.InRange(importing, TimeSpan.Zero, TimeSpan.FromMinutes(3)); // nearly all of it libvirt's, which other tests use as well
     }
 

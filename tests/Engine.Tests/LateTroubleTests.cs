@@ -186,8 +186,9 @@ public sealed class LateTroubleTests(LabFixture fixture)
     {
         var id = RunId.New();
         var checkpoint = new CheckpointName(lab.Repository.Part, id.Value).ToString();
+        var tracked = machine.Disks.Select(disk => new CheckpointDisk(disk, true)).ToList();
         await machine.Domain.CreateCheckpointAsync(
-            CheckpointXml.Write(new CheckpointDescription(checkpoint, machine.Disks.Select(disk => new CheckpointDisk(disk, true)).ToList())),
+            CheckpointXml.Write(new CheckpointDescription(checkpoint, tracked)),
             cancellationToken: EngineLab.Token);
         var found = (await lab.Hypervisor.FindAsync(machine.Domain.Uuid.ToString(), EngineLab.Token))!;
         await using var run = await lab.Repository.Repository.BeginRunAsync(

@@ -27,7 +27,8 @@ public sealed class TooManyBitmapsTests(LabFixture fixture)
         }
 
         var error = await Assert.ThrowsAsync<EngineException>(() => lab.BackUpAsync(machine));
-        Assert.StartsWith("Machine 'swarm' has no disk to back up: vda: its machine has so many bitmaps", error.Message, StringComparison.Ordinal);
+        Assert.StartsWith(
+            "Machine 'swarm' has no disk to back up: vda: its machine has so many bitmaps", error.Message, StringComparison.Ordinal);
         Assert.Contains("qemu-img bitmap --remove", error.Message, StringComparison.Ordinal);
         Assert.Contains(
             await lab.Hypervisor.ListAsync(EngineLab.Token), found => found.Name == "swarm" && found.Disks.Count == 0);

@@ -336,7 +336,8 @@ public sealed class BackupRun
         catch (Exception e)
         {
             _context.Observer(new Notice(
-                _machine.Name, $"The earlier restore points could not be labelled as doubtful, which whoever deletes points will do: {e.Message}"));
+                _machine.Name,
+                $"The earlier restore points could not be labelled as doubtful, which whoever deletes points will do: {e.Message}"));
         }
     }
 

@@ -76,14 +76,14 @@ internal sealed class Lineage
         var newest = new Dictionary<string, (RestorePoint Point, PointDisk Disk)>(StringComparer.Ordinal);
         var points = await repository.PointsOfAsync(machine.Uuid, cancellationToken);
         // A copied point knows nothing of this machine's bitmaps.
-        foreach (var point in points.Where(point => point.Copied is null))
+        var own = points.Where(point => point.Copied is null).ToList();
+        foreach (var point in own)
         {
             foreach (var disk in point.Disks)
                 newest[disk.Name] = (point, disk);
         }
 
-        var bases = points.Where(point => point.Copied is null).SelectMany(point => point.Disks).Select(disk => disk.Checkpoint).OfType<string>()
-            .ToHashSet(StringComparer.Ordinal);
+        var bases = own.SelectMany(point => point.Disks).Select(disk => disk.Checkpoint).OfType<string>().ToHashSet(StringComparer.Ordinal);
         machine = await BusyBitmaps.WaitAsync(hypervisor, machine, bases, cancellationToken);
         var records = await hypervisor.CheckpointsAsync(machine.Uuid, cancellationToken);
         var written = homes is null ? [] : await homes.ReadAsync(tell, cancellationToken);

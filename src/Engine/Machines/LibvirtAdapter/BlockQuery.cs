@@ -10,8 +10,8 @@ namespace Tidemark.Engine.Machines.LibvirtAdapter;
 internal static class BlockQuery
 {
     public const string TooLong =
-        "its machine has so many bitmaps that libvirt cannot pass on QEMU's list of them; while it is off it can be backed up, and bitmaps that "
-        + "nobody needs can be removed (qemu-img bitmap --remove IMAGE NAME)";
+        "its machine has so many bitmaps that libvirt cannot pass on QEMU's list of them; while it is off it can be backed up, and bitmaps "
+        + "that nobody needs can be removed (qemu-img bitmap --remove IMAGE NAME)";
 
     /// <summary>QEMU's answer; null when it is longer than libvirt can pass on.</summary>
     public static async Task<string?> TryAskAsync(Domain domain, string query, CancellationToken cancellationToken)
