@@ -127,6 +127,8 @@ public sealed class BackupRun
             catch (CheckpointUnusableException e) when (_plan.Disks.Any(disk => disk.IsIncremental))
             {
                 // libvirt, or the disk itself, knows better than we did: that disk (or, if it is not named, every disk) is read in full.
+                if (e.Health == BitmapHealth.Refused)
+                    Warn($"The changes since the last backup cannot be read: {e.Message.TrimEnd('.')}.");
                 var disks = e.Disk.Length > 0 ? [e.Disk] : _plan.Disks.Where(disk => disk.IsIncremental).Select(disk => disk.Disk.Name);
                 _machine = _machine.WithBitmaps(disks.ToHashSet(StringComparer.Ordinal), e.Health);
             }

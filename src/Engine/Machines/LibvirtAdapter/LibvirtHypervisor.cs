@@ -223,6 +223,7 @@ internal sealed class LibvirtHypervisor : IHypervisor
         var path = node?.File ?? (source.Kind is DiskSourceKind.File or DiskSourceKind.Block ? source.Path : null);
         return new BackingImage(
             path is null ? null : ImageIdentity.Read(path),
+            node?.Size,
             node?.Bitmaps ?? new Dictionary<string, BitmapHealth>(StringComparer.Ordinal));
     }
 
