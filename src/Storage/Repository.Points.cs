@@ -33,6 +33,16 @@ public sealed partial class Repository
         return await ReadPointsAsync(found, machine, expired, cancellationToken);
     }
 
+    /// <summary>Every point that exists or may still be brought back, deleted disks among them, like
+    /// <see cref="ListPointsAsync"/>.</summary>
+    public async Task<PointListing> ListUnexpiredAsync(MachineId? machine, CancellationToken cancellationToken)
+    {
+        var (found, _) = await FindPointsOfAsync(machine, cancellationToken);
+        var expired = await MarkedAsync(ObjectNames.Expired, machine is null ? "" : machine + "/", cancellationToken);
+        found.RemoveAll(info => expired.Contains((info.Key[ObjectNames.Points.Length..], null)));
+        return await ReadPointsAsync(found, machine, expired, cancellationToken);
+    }
+
     private async Task<(List<ObjectInfo> Found, HashSet<(string Point, string? Disk)> Retired)> FindPointsOfAsync(
         MachineId? machine, CancellationToken cancellationToken)
     {
