@@ -26,4 +26,25 @@ internal static class MarkKeeper
                 await repository.LabelAsync(point.MachineId, point.Id, label => label.With(news), cancellationToken);
         }
     }
+
+    /// <summary>
+    /// After a run whose audit found something out. Its restore point says so of earlier ones itself; that those say it too is for the day
+    /// when it is damaged or gone.
+    /// </summary>
+    /// <param name="repository">Where the point is.</param>
+    /// <param name="point">The new point.</param>
+    /// <param name="tell">Told what went wrong: the point is complete all the same.</param>
+    public static async Task TryKeepAsync(Repository repository, RestorePoint point, Action<string> tell)
+    {
+        if (!point.Disks.Any(disk => disk.Missed?.Any(range => range.Before == point.Seq) == true))
+            return;
+        try
+        {
+            await KeepAsync(repository, point.MachineId, [], CancellationToken.None);
+        }
+        catch (Exception e)
+        {
+            tell($"The earlier restore points could not be labelled as doubtful, which whoever deletes points will do: {e.Message}");
+        }
+    }
 }

@@ -167,7 +167,8 @@ public sealed class BackupRun
                 RunFolder.Create(_context.Folders, entry.Folder);
                 var point = await TransferAsync(stored, lineage, entry, guardian, cancellationToken);
                 await FinishAsync(lineage, point, entry, guardian);
-                await MarkEarlierAsync(point);
+                await MarkKeeper.TryKeepAsync(
+                    _context.Repository.Repository, point, text => _context.Observer(new Notice(_machine.Name, text)));
                 return RepositorySession.Describe(point with { Warnings = [.. _warnings] });
             }
             catch
@@ -217,28 +218,8 @@ public sealed class BackupRun
         };
         if (_machine.State == MachineState.Off)
             return await _context.Hypervisor.FreezeAsync(request, cancellationToken); // no freeze, and nothing to do around it
-        try
-        {
-            if (_options.AfterThaw.Count > 0)
-                await _journal.WriteAsync(entry with { AfterThaw = _options.AfterThaw }, cancellationToken);
-            await Hooks.RunAsync("before-freeze", _options.BeforeFreeze, _machine.Name, _machine.Uuid, cancellationToken);
-            return await _context.Hypervisor.FreezeAsync(request, cancellationToken);
-        }
-        finally
-        {
-            // They undo what the first ones did, so they run whatever happened, and their failure voids nothing.
-            try
-            {
-                await Hooks.RunAsync("after-thaw", _options.AfterThaw, _machine.Name, _machine.Uuid, CancellationToken.None);
-            }
-            catch (EngineException e)
-            {
-                Warn(e.Message);
-            }
-
-            if (_options.AfterThaw.Count > 0)
-                await _journal.WriteAsync(entry, CancellationToken.None);
-        }
+        return await Hooks.AroundAsync(
+            _options, entry, _journal, Warn, () => _context.Hypervisor.FreezeAsync(request, cancellationToken), cancellationToken);
     }
 
     private async Task<IReadOnlyList<DraftDisk>> ReadDisksAsync(
@@ -323,23 +304,6 @@ public sealed class BackupRun
         catch (Exception e)
         {
             Warn($"The restore point is complete, but cleaning up after it is left to the guardian and the next run: {e.Message}");
-        }
-    }
-
-    // The restore point itself says what its audit found of earlier ones; that those say it too is for the day when it is damaged or gone.
-    private async Task MarkEarlierAsync(RestorePoint point)
-    {
-        if (!point.Disks.Any(disk => disk.Missed?.Any(range => range.Before == point.Seq) == true))
-            return;
-        try
-        {
-            await MarkKeeper.KeepAsync(_context.Repository.Repository, point.MachineId, [], CancellationToken.None);
-        }
-        catch (Exception e)
-        {
-            _context.Observer(new Notice(
-                _machine.Name,
-                $"The earlier restore points could not be labelled as doubtful, which whoever deletes points will do: {e.Message}"));
         }
     }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Diagnostics;
+using Tidemark.Engine.Backup;
 
 namespace Tidemark.Engine.Runs;
 
@@ -10,6 +11,42 @@ namespace Tidemark.Engine.Runs;
 internal static class Hooks
 {
     private static readonly TimeSpan Limit = TimeSpan.FromMinutes(10);
+
+    /// <summary>
+    /// Runs the hooks before a freeze, the freeze, and the hooks after the thaw. Those undo what the first ones did, so they run whatever
+    /// happened, are owed by the journal until then, and their failure voids nothing.
+    /// </summary>
+    /// <exception cref="EngineException">A command before the freeze failed, could not be started or ran into the limit.</exception>
+    public static async Task<T> AroundAsync<T>(
+        BackupOptions options,
+        JournalEntry entry,
+        Journal journal,
+        Action<string> warn,
+        Func<Task<T>> freeze,
+        CancellationToken cancellationToken)
+    {
+        try
+        {
+            if (options.AfterThaw.Count > 0)
+                await journal.WriteAsync(entry with { AfterThaw = options.AfterThaw }, cancellationToken);
+            await RunAsync("before-freeze", options.BeforeFreeze, entry.MachineName, entry.MachineUuid, cancellationToken);
+            return await freeze();
+        }
+        finally
+        {
+            try
+            {
+                await RunAsync("after-thaw", options.AfterThaw, entry.MachineName, entry.MachineUuid, CancellationToken.None);
+            }
+            catch (EngineException e)
+            {
+                warn(e.Message);
+            }
+
+            if (options.AfterThaw.Count > 0)
+                await journal.WriteAsync(entry, CancellationToken.None);
+        }
+    }
 
     /// <exception cref="EngineException">A command failed, could not be started or ran into the limit.</exception>
     public static async Task RunAsync(
