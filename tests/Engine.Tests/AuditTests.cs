@@ -151,8 +151,7 @@ public sealed class AuditTests(LabFixture fixture)
         foreach (var disk in machine.Disks)
             await machine.WriteAsync(disk, 0, Chunks * Chunk, 0x11, EngineLab.Token);
         await lab.BackUpAsync(machine, Audit(0));
-        await machine.WriteAsync("vda", 20 * Chunk, Chunk, 0x12, EngineLab.Token);
-        await ClearBitmapAsync(machine); // vda's
+        await LieAsync(lab, machine, 2, Quarter); // vda's
         await machine.WriteAsync("vdb", 30 * Chunk, Chunk, 0x13, EngineLab.Token);
         var truth = await EngineLab.TruthAsync(machine);
         var wrong = await lab.BackUpAsync(machine, Audit(0));
@@ -180,6 +179,38 @@ public sealed class AuditTests(LabFixture fixture)
         var next = await lab.BackUpAsync(machine, Audit(100));
         Assert.All(next.Disks, disk => Assert.Equal(("incremental", 0L), (disk.Mode, disk.ReadBytes)));
         await lab.AssertRestoresAsync(next, now);
+        await machine.StopAsync(EngineLab.Token);
+    }
+
+    /// <summary>
+    /// The run that found out was of the stopped machine, so the bitmap that lies is still there; and then its point is deleted. What is
+    /// left as the newest point is known to be doubtful, and its bitmap to be no good.
+    /// </summary>
+    [Fact]
+    public async Task NewestPointIsDoubtful_IsNoBase()
+    {
+        await using var lab = await EngineLab.CreateAsync(fixture);
+        var machine = await StartAsync(lab, "doubtful");
+        await lab.BackUpAsync(machine, Audit(0));
+        await LieAsync(lab, machine, 2, Quarter);
+        await machine.WriteAsync("vda", 50 * Chunk, Chunk, 0x17, EngineLab.Token);
+        var wrong = await lab.BackUpAsync(machine, Audit(0));
+        Assert.Equal("incremental", wrong.Disks[0].Mode);
+        await machine.StopAsync(EngineLab.Token);
+        var found = await lab.BackUpAsync(machine, Audit(100));
+        Assert.Equal("full", found.Disks[0].Mode);
+        await new RepositoryCare(lab.Repository, TimeProvider.System).ForgetAsync([found], [], EngineLab.Token);
+        await machine.StartAsync(EngineLab.Token);
+
+        var truth = await EngineLab.TruthAsync(machine);
+        var next = await lab.BackUpAsync(machine, Audit(0));
+        Assert.Equal("full", next.Disks[0].Mode);
+        Assert.Contains("the last backup may lack changes", next.Disks[0].Reason, StringComparison.Ordinal);
+        await lab.AssertRestoresAsync(next, truth);
+        var listed = (await lab.Repository.PointsAsync(EngineLab.Token)).Points;
+        Assert.Equal([wrong.Id], listed.Where(point => point.Disks[0].Doubt is not null).Select(point => point.Id));
+        Assert.Equal("incremental", (await lab.BackUpAsync(machine, Audit(0))).Disks[0].Mode);
+        await lab.AssertCleanAsync(machine);
         await machine.StopAsync(EngineLab.Token);
     }
 

@@ -75,6 +75,9 @@ public sealed record PreviousDisk
 
     internal IReadOnlyList<SuspectPoint>? Suspects { get; init; }
 
+    /// <summary>It may lack changes, as a run found whose point is gone; null for all that is known to be right.</summary>
+    internal DiskDoubt? Doubt { get; init; }
+
     /// <summary>The key domain of the point.</summary>
     public string Domain { get; init; } = "";
 }

@@ -79,6 +79,13 @@ public static class BackupPlanner
             return "a full read was asked for";
         if (disk.Untrackable is { } untrackable)
             return $"{untrackable}; read in full, stored incrementally";
+        if (previous.Doubt is { } doubt)
+        {
+            return string.Create(
+                CultureInfo.InvariantCulture,
+                $"the last backup may lack changes, as the backup of {doubt.Found.UtcDateTime:yyyy-MM-dd HH:mm:ss} UTC found");
+        }
+
         if (previous.Checkpoint is not { } checkpoint)
             return previous.WhyUntracked ?? "the last backup could not start tracking changes of this disk";
         if (previous.Size != disk.Size)

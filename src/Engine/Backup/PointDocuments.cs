@@ -43,6 +43,7 @@ internal static class PointDocuments
         Seq = point.Seq,
         Audit = disk.Audit,
         Suspects = disk.Suspects,
+        Doubt = disk.Doubt,
     };
 
     public static PointCheckpoints Records(IEnumerable<CheckpointRecord> records, string? current) => new(

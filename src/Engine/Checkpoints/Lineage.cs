@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+using Tidemark.Engine.Auditing;
 using Tidemark.Engine.Backup;
 using Tidemark.Engine.Machines;
 using Tidemark.Engine.Repositories;
@@ -74,7 +75,7 @@ internal sealed class Lineage
         CancellationToken cancellationToken)
     {
         var newest = new Dictionary<string, (RestorePoint Point, PointDisk Disk)>(StringComparer.Ordinal);
-        var points = await repository.PointsOfAsync(machine.Uuid, cancellationToken);
+        var points = PointMarks.Mark(await repository.PointsOfAsync(machine.Uuid, cancellationToken));
         // A copied point knows nothing of this machine's bitmaps.
         var own = points.Where(point => point.Copied is null).ToList();
         foreach (var point in own)
