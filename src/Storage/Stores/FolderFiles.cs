@@ -16,6 +16,20 @@ internal class FolderFiles
 
     public virtual void Flush(SafeFileHandle file, string path) => RandomAccess.FlushToDisk(file);
 
+    /// <summary>Bytes free for a user, and all bytes, of the file system that a folder lies on; null where that can't be told.</summary>
+    public virtual (long Free, long Total)? Room(string path)
+    {
+        try
+        {
+            var drive = new DriveInfo(path);
+            return (drive.AvailableFreeSpace, drive.TotalSize);
+        }
+        catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
+        {
+            return null;
+        }
+    }
+
     /// <summary>Gives a file a second name; false when that name exists.</summary>
     public virtual bool Link(string existing, string name) => Posix.Link(existing, name);
 

@@ -11,6 +11,7 @@ namespace Tidemark.Storage;
 public sealed partial class FolderStore : IObjectStore
 {
     private const string TmpName = "tmp";
+    private const string PackPrefix = "packs/";
     private static readonly TimeSpan AbandonedAfter = TimeSpan.FromMinutes(1);
     private readonly string _root;
     private readonly FolderFiles _files;
@@ -36,7 +37,7 @@ public sealed partial class FolderStore : IObjectStore
     public async ValueTask<bool> PutIfAbsentAsync(string key, ReadOnlyMemory<byte> content, CancellationToken cancellationToken)
     {
         ObjectKey.Check(key);
-        await using var upload = await StartUploadAsync(cancellationToken);
+        await using var upload = new Upload(this, isPack: key.StartsWith(PackPrefix, StringComparison.Ordinal));
         if (!content.IsEmpty)
             await upload.WriteAsync(content, cancellationToken);
         return await upload.CommitAsync(key, cancellationToken);
@@ -45,7 +46,7 @@ public sealed partial class FolderStore : IObjectStore
     public ValueTask<IObjectUpload> StartUploadAsync(CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
-        return ValueTask.FromResult<IObjectUpload>(new Upload(this));
+        return ValueTask.FromResult<IObjectUpload>(new Upload(this, isPack: true));
     }
 
     public async ValueTask<int> ReadAsync(string key, long offset, Memory<byte> buffer, CancellationToken cancellationToken)
@@ -99,8 +100,6 @@ public sealed partial class FolderStore : IObjectStore
         IEnumerator<FileInfo> files;
         try
         {
-            if (!Directory.Exists(start))
-                yield break;
             var everything = new EnumerationOptions
             {
                 RecurseSubdirectories = true,
@@ -108,6 +107,10 @@ public sealed partial class FolderStore : IObjectStore
                 AttributesToSkip = FileAttributes.None,
             };
             files = new DirectoryInfo(start).EnumerateFiles("*", everything).GetEnumerator();
+        }
+        catch (DirectoryNotFoundException)
+        {
+            yield break; // a folder that can't be looked at is another matter
         }
         catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
         {
@@ -118,7 +121,7 @@ public sealed partial class FolderStore : IObjectStore
         while (Next(all, prefix) is { } file)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            if (Describe(file) is { } info)
+            if (Describe(file, prefix) is { } info)
                 yield return info;
         }
     }
@@ -128,12 +131,12 @@ public sealed partial class FolderStore : IObjectStore
         try
         {
             var path = PathOf(key);
-            if (File.Exists(path))
-            {
-                _files.Delete(path);
-                _files.SyncFolder(Path.GetDirectoryName(path)!);
-            }
-
+            _files.Delete(path);
+            _files.SyncFolder(Path.GetDirectoryName(path)!); // also when it was gone: who removed it may not have come to this yet
+            return ValueTask.CompletedTask;
+        }
+        catch (DirectoryNotFoundException)
+        {
             return ValueTask.CompletedTask;
         }
         catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
@@ -156,7 +159,7 @@ public sealed partial class FolderStore : IObjectStore
         }
     }
 
-    private ObjectInfo? Describe(FileInfo file)
+    private ObjectInfo? Describe(FileInfo file, string prefix)
     {
         var relative = Path.GetRelativePath(_root, file.FullName);
         if (relative.StartsWith(TmpName + "/", StringComparison.Ordinal) || !ObjectKey.IsValid(relative))
@@ -165,9 +168,13 @@ public sealed partial class FolderStore : IObjectStore
         {
             return new ObjectInfo(KeyOf(relative), file.Length, TimeOf(file));
         }
-        catch (FileNotFoundException)
+        catch (Exception missing) when (missing is FileNotFoundException or DirectoryNotFoundException)
         {
             return null; // deleted while it was listed
+        }
+        catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
+        {
+            throw Failed("list", prefix, failure);
         }
     }
 
@@ -178,14 +185,14 @@ public sealed partial class FolderStore : IObjectStore
     {
         ObjectKey.Check(key);
         var name = key.LastIndexOf('/') + 1;
-        return key.StartsWith("packs/", StringComparison.Ordinal) && key.Length - name > 4
+        return key.StartsWith(PackPrefix, StringComparison.Ordinal) && key.Length - name > 4
             ? Path.Combine(_root, key[..name], key.Substring(name + 2, 2), key[name..])
             : Path.Combine(_root, key);
     }
 
     private static string KeyOf(string relative)
     {
-        if (!relative.StartsWith("packs/", StringComparison.Ordinal))
+        if (!relative.StartsWith(PackPrefix, StringComparison.Ordinal))
             return relative;
         var name = relative.LastIndexOf('/');
         var fan = relative.LastIndexOf('/', name - 1);

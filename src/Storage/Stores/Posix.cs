@@ -7,7 +7,7 @@ namespace Tidemark.Storage;
 /// <summary>The calls of a folder store that the BCL lacks: link(2), fsync(2) of a folder, posix_fadvise(2), flock(2).</summary>
 internal static partial class Posix
 {
-    private const int ErrnoExists = 17; // EEXIST
+    public const int ErrnoExists = 17; // EEXIST
     private const int OpenDirectory = 0x10000; // O_DIRECTORY on x86-64
     private const int OpenDirectoryArm = 0x4000; // O_DIRECTORY on arm64
     private const int AdviceDontNeed = 4; // POSIX_FADV_DONTNEED
