@@ -35,7 +35,8 @@ internal class FolderFiles
 
     public virtual void CreateFolder(string path) => Directory.CreateDirectory(path);
 
-    public virtual void Delete(string path) => File.Delete(path);
+    /// <summary>Removes a file; false when there is none.</summary>
+    public virtual bool Delete(string path) => Posix.Unlink(path);
 
     public virtual void SyncFolder(string path) => Posix.SyncFolder(path);
 }

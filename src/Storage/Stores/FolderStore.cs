@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Collections.Concurrent;
 using System.Runtime.CompilerServices;
+using Microsoft.Win32.SafeHandles;
 
 namespace Tidemark.Storage;
 
@@ -51,78 +52,52 @@ public sealed partial class FolderStore : IObjectStore
 
     public async ValueTask<int> ReadAsync(string key, long offset, Memory<byte> buffer, CancellationToken cancellationToken)
     {
-        try
+        var path = PathOf(key);
+        for (var attempt = 1; ; attempt++)
         {
-            using var file = File.OpenHandle(PathOf(key), options: FileOptions.None);
-            var total = 0;
-            while (total < buffer.Length)
+            try
             {
-                var read = await RandomAccess.ReadAsync(file, buffer[total..], offset + total, cancellationToken);
-                if (read == 0)
-                    break;
-                total += read;
+                using var file = File.OpenHandle(path, options: FileOptions.None);
+                return await ReadAsync(file, offset, buffer, cancellationToken);
             }
-
-            return total;
-        }
-        catch (Exception missing) when (missing is FileNotFoundException or DirectoryNotFoundException)
-        {
-            throw new ObjectMissingException(key, Description);
-        }
-        catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
-        {
-            throw Failed("read", key, failure);
+            catch (Exception missing) when (missing is FileNotFoundException or DirectoryNotFoundException)
+            {
+                if (IsAbsent(path, key, attempt))
+                    throw new ObjectMissingException(key, Description);
+            }
+            catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
+            {
+                throw Failed("read", key, failure);
+            }
         }
     }
 
     public ValueTask<ObjectInfo?> HeadAsync(string key, CancellationToken cancellationToken)
     {
-        try
+        var path = PathOf(key);
+        for (var attempt = 1; ; attempt++)
         {
-            // Length throws what File.Exists would hide: "not allowed to look" is not "absent".
-            var file = new FileInfo(PathOf(key));
-            return ValueTask.FromResult<ObjectInfo?>(new ObjectInfo(key, file.Length, TimeOf(file)));
-        }
-        catch (Exception missing) when (missing is FileNotFoundException or DirectoryNotFoundException)
-        {
-            return ValueTask.FromResult<ObjectInfo?>(null);
-        }
-        catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
-        {
-            throw Failed("look up", key, failure);
+            if (TryDescribe(path, key, "look up", key) is { } info)
+                return ValueTask.FromResult<ObjectInfo?>(info);
+            if (IsAbsent(path, key, attempt))
+                return ValueTask.FromResult<ObjectInfo?>(null);
         }
     }
 
     public async IAsyncEnumerable<ObjectInfo> ListAsync(string prefix, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         await Task.CompletedTask;
-        var start = prefix.Length == 0 ? _root : Path.Combine(_root, prefix.TrimEnd('/'));
-        IEnumerator<FileInfo> files;
-        try
+        var folders = new Stack<string>([prefix.Length == 0 ? _root : Path.Combine(_root, prefix.TrimEnd('/'))]);
+        while (folders.TryPop(out var folder))
         {
-            var everything = new EnumerationOptions
+            foreach (var (path, isFolder) in Entries(folder, prefix))
             {
-                RecurseSubdirectories = true,
-                IgnoreInaccessible = false,
-                AttributesToSkip = FileAttributes.None,
-            };
-            files = new DirectoryInfo(start).EnumerateFiles("*", everything).GetEnumerator();
-        }
-        catch (DirectoryNotFoundException)
-        {
-            yield break; // a folder that can't be looked at is another matter
-        }
-        catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
-        {
-            throw Failed("list", prefix, failure);
-        }
-
-        using var all = files;
-        while (Next(all, prefix) is { } file)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            if (Describe(file, prefix) is { } info)
-                yield return info;
+                cancellationToken.ThrowIfCancellationRequested();
+                if (isFolder && path != TmpFolder)
+                    folders.Push(path);
+                else if (!isFolder && Listed(path, prefix) is { } info)
+                    yield return info;
+            }
         }
     }
 
@@ -131,15 +106,15 @@ public sealed partial class FolderStore : IObjectStore
         try
         {
             var path = PathOf(key);
-            _files.Delete(path);
-            _files.SyncFolder(Path.GetDirectoryName(path)!); // also when it was gone: who removed it may not have come to this yet
+            for (var attempt = 1; !_files.Delete(path) && !IsAbsent(path, key, attempt); attempt++)
+                cancellationToken.ThrowIfCancellationRequested();
+
+            // Also when it was gone: who removed it may not have come to this yet.
+            if (Directory.Exists(Path.GetDirectoryName(path)))
+                _files.SyncFolder(Path.GetDirectoryName(path)!);
             return ValueTask.CompletedTask;
         }
-        catch (DirectoryNotFoundException)
-        {
-            return ValueTask.CompletedTask;
-        }
-        catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
+        catch (Exception failure) when (failure is (IOException or UnauthorizedAccessException) and not StoreException)
         {
             throw Failed("delete", key, failure);
         }
@@ -147,38 +122,20 @@ public sealed partial class FolderStore : IObjectStore
 
     public ValueTask DisposeAsync() => ValueTask.CompletedTask;
 
-    private FileInfo? Next(IEnumerator<FileInfo> files, string prefix)
+    private static async ValueTask<int> ReadAsync(
+        SafeFileHandle file, long offset, Memory<byte> buffer, CancellationToken cancellationToken)
     {
-        try
+        var total = 0;
+        while (total < buffer.Length)
         {
-            return files.MoveNext() ? files.Current : null;
+            var read = await RandomAccess.ReadAsync(file, buffer[total..], offset + total, cancellationToken);
+            if (read == 0)
+                break;
+            total += read;
         }
-        catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
-        {
-            throw Failed("list", prefix, failure);
-        }
-    }
 
-    private ObjectInfo? Describe(FileInfo file, string prefix)
-    {
-        var relative = Path.GetRelativePath(_root, file.FullName);
-        if (relative.StartsWith(TmpName + "/", StringComparison.Ordinal) || !ObjectKey.IsValid(relative))
-            return null;
-        try
-        {
-            return new ObjectInfo(KeyOf(relative), file.Length, TimeOf(file));
-        }
-        catch (Exception missing) when (missing is FileNotFoundException or DirectoryNotFoundException)
-        {
-            return null; // deleted while it was listed
-        }
-        catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
-        {
-            throw Failed("list", prefix, failure);
-        }
+        return total;
     }
-
-    private static DateTimeOffset TimeOf(FileInfo file) => new(file.LastWriteTimeUtc);
 
     // packs/<wid>/<rid>/<k>-<sha> lies in packs/<wid>/<rid>/<2 hex>/, so that no folder grows with the size of a backup.
     private string PathOf(string key)
