@@ -21,7 +21,7 @@ public sealed partial class Repository
     /// <summary>
     /// Every restore point of a machine, or of all; deleted ones and tombstones left out. By machine, newest (greatest seq) first.
     /// </summary>
-    /// <exception cref="StoreException">The store failed, and be it for one point: what is decided by the others would be wrong.</exception>
+    /// <exception cref="StoreException">The store failed, and be it for one point: the others alone decide nothing.</exception>
     public async Task<PointListing> ListPointsAsync(MachineId? machine, CancellationToken cancellationToken) =>
         Whole(await ListReadablePointsAsync(machine, cancellationToken));
 

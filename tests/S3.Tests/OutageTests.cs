@@ -112,7 +112,7 @@ public sealed class OutageTests(CephFixture fixture, LabFixture lab)
             var failure = await Assert.ThrowsAsync<StoreException>(async () =>
             {
                 await WriteAsync(disk, content, 560, 640);
-                await run.CommitAsync(new RestorePointDraft { Name = "x", Disks = [new DraftDisk(await disk.FinishAsync(Token), new())] }, Token);
+                await run.CommitAsync(DraftOf(await disk.FinishAsync(Token)), Token);
             });
             Assert.Contains("tried again for", failure.Message, StringComparison.Ordinal);
             Assert.InRange(clock.Waited.TotalSeconds, 294, 3000); // several calls waited, each not longer than the patience
@@ -128,8 +128,7 @@ public sealed class OutageTests(CephFixture fixture, LabFixture lab)
         await using var next = await repository.BeginRunAsync(Machine, new BackupRunOptions(), Token);
         var whole = next.OpenDisk("vda", content.Length, 18, null);
         await WriteAsync(whole, content, 0, 640);
-        var draft = new RestorePointDraft { Name = "x", Disks = [new DraftDisk(await whole.FinishAsync(Token), new())] };
-        var point = await next.CommitAsync(draft, Token);
+        var point = await next.CommitAsync(DraftOf(await whole.FinishAsync(Token)), Token);
         Assert.True(sentBefore.BytesSent >= 128L * Mebi, $"The first run sent {sentBefore.BytesSent} bytes.");
         Assert.InRange(sent.BytesSent, 20L * Mebi, 36L * Mebi);
         await using var reader = repository.OpenDisk(point.Disk("vda"));
@@ -146,6 +145,13 @@ public sealed class OutageTests(CephFixture fixture, LabFixture lab)
         var options = fixture.OptionsOf(bucket) with { Endpoint = proxy.Endpoint, Retry = retry };
         return (new RetryStore(new MeterStore(new S3Store(options), counts), retry), counts);
     }
+
+    private static RestorePointDraft DraftOf(DiskResult disk) => new()
+    {
+        Name = "hour",
+        Time = DateTimeOffset.UnixEpoch,
+        Disks = [new DraftDisk(disk, new PointDisk { Mode = "full" })],
+    };
 
     private static async Task WriteAsync(DiskWriter disk, byte[] content, int from, int to)
     {

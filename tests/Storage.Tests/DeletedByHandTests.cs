@@ -55,7 +55,7 @@ public sealed class DeletedByHandTests
         ["tombstone"] = Harmless,
         ["retire"] = "0 missing, 1 back, 0 hurt, sound, collected", // that record is the deletion
 
-        // One that an earlier collection saw, and one of a deleted point. Of one that no other object speaks of yet, nobody knows but the host.
+        // One that an earlier collection saw, and a deleted one. Of one that no other object speaks of yet, nobody knows but the host.
         ["point"] = $"{Harmless} | 1 missing, 0 back, 0 hurt, named, collection refused",
         ["newest point"] = "1 missing, 0 back, 0 hurt, sound, collected",
 
@@ -76,7 +76,7 @@ public sealed class DeletedByHandTests
             "gc" => $"gc {(parts[1] == made.FirstEpoch ? "first" : parts[1])} {parts[^1]}",
             "index" => parts[1][0] == 'g' ? "folded segment" : "segment",
             "points" => made.Store.Objects[key].Length == 0 ? "tombstone" : key == made.Newest ? "newest point" : "point",
-            "runs" => key.Contains(".hb", StringComparison.Ordinal) ? "heartbeat" : key.EndsWith(".end", StringComparison.Ordinal) ? "end" : "run",
+            "runs" => "run",
             _ => parts[0],
         };
     }
@@ -169,7 +169,7 @@ public sealed class DeletedByHandTests
         }
     }
 
-    // Two machines, a point deleted and collected, one deleted only, labels, a ledger, a second key, a run under way: every kind there is.
+    // Two machines, a point deleted and collected, one deleted only, labels, a ledger, a second key: every kind there is.
     private static async Task<Made> MakeAsync()
     {
         var store = new MemoryStore { Now = new DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero) };

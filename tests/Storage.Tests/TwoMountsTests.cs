@@ -143,7 +143,8 @@ public sealed class TwoMountsTests : IAsyncLifetime
                 break;
             case 1:
             case 2:
-                await repository.CollectAsync(new CollectOptions { UndoWindow = TimeSpan.Zero, MaxDeletePercent = 100 }, null, Fixture.Token);
+                var everything = new CollectOptions { UndoWindow = TimeSpan.Zero, MaxDeletePercent = 100 };
+                await repository.CollectAsync(everything, null, Fixture.Token);
                 break;
             case 3 when some is not null:
                 await using (var reading = await repository.BeginReadAsync(some, Fixture.Token))

@@ -11,7 +11,7 @@ public enum Room
     Names,
 }
 
-/// <summary>A file system in memory of a few MiB and 1000 names, which can be filled up to its last byte or name and emptied again.</summary>
+/// <summary>A file system in memory of a few MiB and 1000 names, which can be filled up to the last byte or name, and emptied.</summary>
 public sealed class SmallFolder : IAsyncDisposable
 {
     private const int ErrnoNoSpace = 28;

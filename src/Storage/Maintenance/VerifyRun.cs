@@ -214,7 +214,8 @@ internal sealed class VerifyRun : IDisposable
         await Parallel.ForEachAsync(entries, options, async (entry, token) =>
         {
             Interlocked.Increment(ref _opened);
-            if (_damage.ContainsKey(entry.Pack) || _unread.ContainsKey(entry.Pack) || await OpensAsync(keys, entry.Pack, entry.Entry, token))
+            if (_damage.ContainsKey(entry.Pack) || _unread.ContainsKey(entry.Pack)
+                || await OpensAsync(keys, entry.Pack, entry.Entry, token))
                 return;
             _damage[entry.Pack] = new RepositoryDamagedException(
                 entry.Pack, $"blob '{entry.Entry.Id}' at offset {entry.Entry.Offset}", "bytes that do not open as it").Message;
