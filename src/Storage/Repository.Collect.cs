@@ -94,7 +94,11 @@ public sealed partial class Repository
                 expired.Add(disk.Name); // the rest may still be wanted
         }
 
-        var point = known.Point with { Disks = [.. known.Point.Disks.Where(disk => !expired.Contains(disk.Name, StringComparer.Ordinal))] };
+        var label = await LabelOfAsync(machine, run, cancellationToken);
+        var point = known.Point with
+        {
+            Disks = label.Over([.. known.Point.Disks.Where(disk => !expired.Contains(disk.Name, StringComparer.Ordinal))]),
+        };
         try
         {
             var options = new BackupRunOptions { Domain = point.Domain, Bases = [point], AllowRetiredBases = true, Workers = 1 };

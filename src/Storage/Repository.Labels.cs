@@ -12,6 +12,9 @@ namespace Tidemark.Storage;
 public sealed record PointLabel(
     IReadOnlyDictionary<string, string> Tags, IReadOnlyList<string> Removed, bool Protect, DateTimeOffset? Until)
 {
+    /// <summary>Disks that may lack changes. What was said once stays: no later label takes it away.</summary>
+    public IReadOnlyDictionary<string, DiskDoubt> Doubts { get; init; } = new Dictionary<string, DiskDoubt>(StringComparer.Ordinal);
+
     public static PointLabel None { get; } = new(new Dictionary<string, string>(StringComparer.Ordinal), [], false, null);
 
     /// <summary>Whether the point is protected at a time.</summary>
@@ -27,6 +30,19 @@ public sealed record PointLabel(
         string[] removed = value is null ? [.. others, tag] : [.. others];
         return this with { Tags = tags, Removed = removed };
     }
+
+    /// <summary>This label with more disks that may lack changes.</summary>
+    public PointLabel With(IEnumerable<KeyValuePair<string, DiskDoubt>> doubts)
+    {
+        var all = Doubts.ToDictionary(StringComparer.Ordinal);
+        foreach (var (disk, doubt) in doubts)
+            all[disk] = DiskDoubt.Worse(all.GetValueOrDefault(disk), doubt)!;
+        return this with { Doubts = all };
+    }
+
+    /// <summary>A point's disks with what this label says of them.</summary>
+    internal IReadOnlyList<PointDisk> Over(IReadOnlyList<PointDisk> disks) => Doubts.Count == 0 ? disks :
+        [.. disks.Select(disk => disk with { Doubt = DiskDoubt.Worse(disk.Doubt, Doubts.GetValueOrDefault(disk.Name)) })];
 
     /// <summary>A point's own tags ("K=V") with this label on top.</summary>
     internal IReadOnlyList<string> Over(IReadOnlyList<string> own) =>
@@ -53,9 +69,15 @@ public sealed partial class Repository
         for (var attempt = 0; attempt < LabelTries; attempt++)
         {
             var number = (await NewestLabelsAsync(machine + "/", cancellationToken)).GetValueOrDefault(suffix);
-            var now = number == 0 ? PointLabel.None : await ReadLabelAsync(machine, run, number, cancellationToken);
-            var next = change(now);
-            var document = new LabelDocument { Tags = next.Tags, Removed = next.Removed, Protect = next.Protect, Until = next.Until };
+            var next = change(await ReadLabelsAsync(machine, run, number, cancellationToken));
+            var document = new LabelDocument
+            {
+                Tags = next.Tags,
+                Removed = next.Removed,
+                Protect = next.Protect,
+                Until = next.Until,
+                Doubts = next.Doubts.Count == 0 ? null : next.Doubts,
+            };
             var key = ObjectNames.Label(machine, run, number + 1);
             var content = _context.Close(key, JsonSerializer.SerializeToUtf8Bytes(document, FormatJson.Default.LabelDocument));
             if (await _context.Store.PutIfAbsentAsync(key, content, cancellationToken))
@@ -71,7 +93,7 @@ public sealed partial class Repository
     public async Task<PointLabel> LabelOfAsync(MachineId machine, RunId run, CancellationToken cancellationToken)
     {
         var number = (await NewestLabelsAsync(machine + "/", cancellationToken)).GetValueOrDefault($"{machine}/{run}");
-        return number == 0 ? PointLabel.None : await ReadLabelAsync(machine, run, number, cancellationToken);
+        return await ReadLabelsAsync(machine, run, number, cancellationToken);
     }
 
     /// <summary>The greatest number of a label by "vmid/rid".</summary>
@@ -87,6 +109,15 @@ public sealed partial class Repository
         return newest;
     }
 
+    // The newest counts; but a program that does not know of doubts leaves them out when it labels a point.
+    private async ValueTask<PointLabel> ReadLabelsAsync(MachineId machine, RunId run, int newest, CancellationToken cancellationToken)
+    {
+        var label = newest == 0 ? PointLabel.None : await ReadLabelAsync(machine, run, newest, cancellationToken);
+        for (var number = newest - 1; number > 0; number--)
+            label = label.With((await ReadLabelAsync(machine, run, number, cancellationToken)).Doubts);
+        return label;
+    }
+
     private async ValueTask<PointLabel> ReadLabelAsync(MachineId machine, RunId run, int number, CancellationToken cancellationToken)
     {
         var key = ObjectNames.Label(machine, run, number);
@@ -97,7 +128,8 @@ public sealed partial class Repository
         try
         {
             var document = JsonSerializer.Deserialize(plain, FormatJson.Default.LabelDocument) ?? new LabelDocument();
-            return _labels[key] = new PointLabel(document.Tags, document.Removed, document.Protect, document.Until);
+            return _labels[key] = new PointLabel(document.Tags, document.Removed, document.Protect, document.Until)
+                .With(document.Doubts ?? new Dictionary<string, DiskDoubt>(StringComparer.Ordinal));
         }
         catch (JsonException failure)
         {
@@ -111,7 +143,7 @@ public sealed partial class Repository
         point = point with { Stored = info.Modified };
         if (!labels.TryGetValue(info.Key[ObjectNames.Points.Length..], out var number))
             return point;
-        var label = await ReadLabelAsync(point.MachineId, point.Id, number, cancellationToken);
-        return point with { Label = label, Tags = label.Over(point.Tags) };
+        var label = await ReadLabelsAsync(point.MachineId, point.Id, number, cancellationToken);
+        return point with { Label = label, Tags = label.Over(point.Tags), Disks = label.Over(point.Disks) };
     }
 }

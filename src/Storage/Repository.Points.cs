@@ -48,6 +48,16 @@ public sealed partial class Repository
         ? listing
         : throw new StoreException(listing.Unread[0].Failure.Message, isTransient: false, listing.Unread[0].Failure);
 
+    /// <summary>Every point that exists or may still be brought back, deleted disks among them, like
+    /// <see cref="ListPointsAsync"/>.</summary>
+    public async Task<PointListing> ListUnexpiredAsync(MachineId? machine, CancellationToken cancellationToken)
+    {
+        var (found, _) = await FindPointsOfAsync(machine, cancellationToken);
+        var expired = await MarkedAsync(ObjectNames.Expired, machine is null ? "" : machine + "/", cancellationToken);
+        found.RemoveAll(info => expired.Contains((info.Key[ObjectNames.Points.Length..], null)));
+        return Whole(await ReadPointsAsync(found, machine, expired, cancellationToken));
+    }
+
     private async Task<(List<ObjectInfo> Found, HashSet<(string Point, string? Disk)> Retired)> FindPointsOfAsync(
         MachineId? machine, CancellationToken cancellationToken)
     {

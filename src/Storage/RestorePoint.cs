@@ -151,7 +151,11 @@ public sealed record PointDisk
     /// <summary>Earlier points of this machine in which this disk may lack changes; every later point repeats them.</summary>
     public IReadOnlyList<SuspectPoint>? Suspects { get; init; }
 
-    /// <summary>This disk may lack changes, as was known when the point was copied; set where points are marked.</summary>
+    /// <summary>Everything of the kind that was ever found out about this disk, from earlier points too.</summary>
+    public IReadOnlyList<MissedChanges>? Missed { get; init; }
+
+    /// <summary>This disk may lack changes, as was known when the point was copied or brought back, or as its label says; and what
+    /// other points say of it, once points are marked.</summary>
     public DiskDoubt? Doubt { get; init; }
 
     /// <summary>The key domain of its point.</summary>
@@ -196,9 +200,29 @@ public sealed record AuditedSpan(long To, long Seq, string? Run, DateTimeOffset?
 public sealed record SuspectPoint(string Run, DateTimeOffset Time, DateTimeOffset? Since, DateTimeOffset Found);
 
 /// <summary>
+/// Changes of a disk were missed: all that any point holds of it whose audit's seq (its own, where it has none) lies between, both
+/// excluded, may lack them.
+/// </summary>
+/// <param name="After">Order of the last point that is known to lack none; 0 when there is none.</param>
+/// <param name="Before">Order of the point whose run found it out.</param>
+/// <param name="Since">Instant of the former; null when there is none.</param>
+/// <param name="Found">Instant of the latter.</param>
+public sealed record MissedChanges(long After, long Before, DateTimeOffset? Since, DateTimeOffset Found);
+
+/// <summary>
 /// A disk may lack changes made after <paramref name="Since"/> (null: at any time), as was found at <paramref name="Found"/>.
 /// </summary>
-public sealed record DiskDoubt(DateTimeOffset? Since, DateTimeOffset Found);
+public sealed record DiskDoubt(DateTimeOffset? Since, DateTimeOffset Found)
+{
+    /// <summary>The one of two that doubts more; of two that doubt the same the older one.</summary>
+    public static DiskDoubt? Worse(DiskDoubt? one, DiskDoubt? other)
+    {
+        if (one is null || other is null)
+            return one ?? other;
+        var (left, right) = (one.Since ?? DateTimeOffset.MinValue, other.Since ?? DateTimeOffset.MinValue);
+        return left < right || (left == right && one.Found <= other.Found) ? one : other;
+    }
+}
 
 /// <summary>A small file kept with a restore point: NVRAM, TPM state, kernel, initrd.</summary>
 public sealed record PointFile

@@ -78,6 +78,11 @@ public sealed class CheckpointCommandTests(LabFixture fixture)
         var file = Path.Combine(command.Root, "records.json");
         Assert.Equal(3, (await command.RunAsync("checkpoint", "export", "exported", file, "--json")).AssertDone()
             .Json.GetProperty("checkpoints").GetInt32());
+        var noted = JsonNode.Parse(await File.ReadAllTextAsync(file, Token))!;
+        Assert.Contains("<name>exported</name>", (string?)noted["definition"], StringComparison.Ordinal);
+        noted["definition"] = null;
+        var compact = (await command.RunAsync("checkpoint", "export", "exported", "--compact")).AssertDone().Output;
+        Assert.True(JsonNode.DeepEquals(noted, JsonNode.Parse(compact)));
         var streamed = (await command.RunAsync("checkpoint", "export", "exported")).AssertDone().Output;
         Assert.Equal(await File.ReadAllTextAsync(file, Token), streamed.TrimEnd('\n'));
 

@@ -65,7 +65,8 @@ public sealed class AuditCostTests(LabFixture fixture)
             new MachineId("counted"), new BackupRunOptions { Bases = last is null ? [] : [last] }, EngineLab.Token);
         var frozen = new FrozenPoint(disk, changed);
         var warnings = new List<string>();
-        var backup = new DiskBackup(run, frozen, lab.Repository, "counted", budget, warnings.Add);
+        var backup = new DiskBackup(
+            run, frozen, lab.Repository, await lab.Repository.PointsOfAsync("counted", EngineLab.Token), budget, warnings.Add);
         var plan = new DiskPlan
         {
             Disk = new MachineDisk

@@ -117,6 +117,9 @@ public sealed class AuditTests(LabFixture fixture)
         var listed = (await lab.Repository.PointsAsync(EngineLab.Token)).Points;
         Assert.Equal(3, listed.Count(point => point.Disks[0].Doubt is not null));
         Assert.Single(listed, point => point.Disks[0].Doubt is not null && point.Time == suspect.Time && point.Id != suspect.Id);
+        await AssertMarksOutliveAllThatToldAsync(lab, care, healed);
+
+        listed = (await lab.Repository.PointsAsync(EngineLab.Token)).Points;
 
         await RepositorySession.InitAsync(lab.PathOf("all"), null, allowSingleWriter: false, EngineLab.Token);
         await using var all = await RepositorySession.OpenAsync(lab.PathOf("all"), new RepositoryAccess(null, null), EngineLab.Token);
@@ -124,6 +127,60 @@ public sealed class AuditTests(LabFixture fixture)
         Assert.Equal(
             listed.Select(point => (point.Time, point.Disks[0].Doubt)).Order(),
             (await all.PointsAsync(EngineLab.Token)).Points.Select(point => (point.Time, point.Disks[0].Doubt)).Order());
+    }
+
+    private static async Task AssertMarksOutliveAllThatToldAsync(EngineLab lab, RepositoryCare care, PointInfo healed)
+    {
+        var before = (await lab.Repository.PointsAsync(EngineLab.Token)).Points;
+        var (told, stay) = (before.Where(point => point.Time >= healed.Time).ToList(), before.Where(point => point.Time < healed.Time));
+        Assert.NotEmpty(told);
+        await care.ForgetAsync(told, [], EngineLab.Token);
+        await using var fresh = await lab.OpenRepositoryAsync();
+        var after = (await fresh.PointsAsync(EngineLab.Token)).Points;
+        Assert.Equal(
+            stay.Select(point => (point.Id, point.Disks[0].Doubt)), after.Select(point => (point.Id, point.Disks[0].Doubt)));
+        Assert.Equal(3, after.Count(point => point.Disks[0].Doubt is not null));
+    }
+
+    [Fact]
+    public async Task OneOfTwoBitmapsLies_OnlyThatDiskIsReadInFull_AndMarked()
+    {
+        await using var lab = await EngineLab.CreateAsync(fixture);
+        var machine = await LabMachine.DefineAsync(
+            fixture.Host, "audit-two", new LabDisk("vda", Chunks * Chunk), new LabDisk("vdb", Chunks * Chunk));
+        foreach (var disk in machine.Disks)
+            await machine.WriteAsync(disk, 0, Chunks * Chunk, 0x11, EngineLab.Token);
+        await lab.BackUpAsync(machine, Audit(0));
+        await machine.WriteAsync("vda", 20 * Chunk, Chunk, 0x12, EngineLab.Token);
+        await ClearBitmapAsync(machine); // vda's
+        await machine.WriteAsync("vdb", 30 * Chunk, Chunk, 0x13, EngineLab.Token);
+        var truth = await EngineLab.TruthAsync(machine);
+        var wrong = await lab.BackUpAsync(machine, Audit(0));
+        Assert.All(wrong.Disks, disk => Assert.Equal("incremental", disk.Mode));
+
+        await machine.WriteAsync("vda", 40 * Chunk, Chunk, 0x14, EngineLab.Token);
+        await machine.WriteAsync("vdb", 41 * Chunk, 2 * Chunk, 0x15, EngineLab.Token);
+        var now = await EngineLab.TruthAsync(machine);
+        lab.Events.Clear();
+        var healed = await lab.BackUpAsync(machine, Audit(100));
+        Assert.Equal(["full", "incremental"], healed.Disks.Select(disk => disk.Mode));
+        Assert.Contains("calls them unchanged", healed.Disks[0].Reason, StringComparison.Ordinal);
+        Assert.InRange(healed.Disks[0].ReadBytes, Chunks * Chunk, 2 * Chunks * Chunk);
+        Assert.Equal(2 * Chunk, healed.Disks[1].ReadBytes);
+        Assert.Single(lab.Events.OfType<StepReached>(), reached => reached.Step == RunStep.Begun);
+        await lab.AssertRestoresAsync(healed, now);
+
+        var marked = (await lab.Repository.PointsAsync(EngineLab.Token)).Points;
+        Assert.Equal(
+            [(wrong.Id, "vda")],
+            marked.SelectMany(point => point.Disks.Where(disk => disk.Doubt is not null).Select(disk => (point.Id, disk.Name))));
+        var restored = await lab.RestoreAsync(wrong);
+        Assert.NotEqual(truth["vda"], await File.ReadAllBytesAsync(restored["vda"], EngineLab.Token));
+        Assert.Equal(truth["vdb"], await File.ReadAllBytesAsync(restored["vdb"], EngineLab.Token));
+        var next = await lab.BackUpAsync(machine, Audit(100));
+        Assert.All(next.Disks, disk => Assert.Equal(("incremental", 0L), (disk.Mode, disk.ReadBytes)));
+        await lab.AssertRestoresAsync(next, now);
+        await machine.StopAsync(EngineLab.Token);
     }
 
     [Fact]

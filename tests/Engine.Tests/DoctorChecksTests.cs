@@ -194,6 +194,12 @@ public sealed class DoctorChecksTests
         AssertOne(Judge([], [ours]), Severity.Note, "has lost its bitmap");
         AssertOne(Judge([], ["theirs"]), Severity.Note, "it is not ours");
 
+        AssertOne(Judge(Many(15_000), []), Severity.Warning, "every write of the guest sets a bit in each");
+        AssertOne(Judge(Many(30_000), []), Severity.Problem, "cannot be backed up while it runs");
+        AssertOne(Judge(Many(65_000), []), Severity.Problem, "does not start");
+
+        IReadOnlyList<string> Many(int count) => [.. Enumerable.Range(0, count).Select(i => $"bitmap-{i:d5}")];
+
         IEnumerable<Finding> Judge(IReadOnlyList<string> bitmaps, IReadOnlyList<string> records) => BitmapChecks.Judge(
             Machine with
             {

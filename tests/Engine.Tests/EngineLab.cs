@@ -79,13 +79,15 @@ public sealed class EngineLab : IAsyncDisposable
     /// <summary>A folder of checkpoint records that hosts share; null for none.</summary>
     public string? CheckpointFolder { get; set; }
 
-    /// <summary>Backs up, expects these modes in the order of the disks, and that the point restores to what the disks hold.</summary>
+    /// <summary>
+    /// Backs up, expects these modes in the order of the disks (one: of all disks), and that the point restores to what the disks hold.
+    /// </summary>
     public async Task<PointInfo> AssertNextAsync(LabMachine machine, params string[] modes)
     {
         var truth = await TruthAsync(machine);
         var point = await BackUpAsync(machine);
         Assert.True(
-            modes.SequenceEqual(point.Disks.Select(disk => disk.Mode)),
+            (modes is [var all] ? Enumerable.Repeat(all, point.Disks.Count) : modes).SequenceEqual(point.Disks.Select(disk => disk.Mode)),
             string.Join("; ", point.Disks.Select(disk => $"{disk.Name} {disk.Mode}: {disk.Reason}")) + " | " + string.Join("; ", Notices));
         await AssertRestoresAsync(point, truth);
         return point;

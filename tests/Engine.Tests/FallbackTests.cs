@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 using Tidemark.Engine.Backup;
-using Tidemark.Engine.Points;
 using Tidemark.Engine.Runs;
 using Tidemark.Lab;
 using Tidemark.Libvirt.Xml;
@@ -29,9 +28,9 @@ public sealed class FallbackTests(LabFixture fixture)
         File.Move(b, a);
         File.Move(a + ".x", b);
         await machine.StartAsync(EngineLab.Token);
-        var point = await AssertNextAsync(lab, machine, "full", "full");
+        var point = await lab.AssertNextAsync(machine, "full", "full");
         Assert.All(point.Disks, disk => Assert.Contains("another image", disk.Reason, StringComparison.Ordinal));
-        await AssertNextAsync(lab, machine, "incremental", "incremental");
+        await lab.AssertNextAsync(machine, "incremental", "incremental");
     }
 
     [Theory]
@@ -48,10 +47,10 @@ public sealed class FallbackTests(LabFixture fixture)
             if (reached == step && revoked++ == 0)
                 Revoke(lab);
         };
-        var point = await AssertNextAsync(lab, machine, "incremental", "incremental");
+        var point = await lab.AssertNextAsync(machine, "incremental", "incremental");
         Assert.Contains(point.Warnings, warning => warning.Contains("begun anew", StringComparison.Ordinal));
         Assert.Equal(2, revoked);
-        await AssertNextAsync(lab, machine, "incremental", "incremental");
+        await lab.AssertNextAsync(machine, "incremental", "incremental");
     }
 
     [Fact]
@@ -67,7 +66,7 @@ public sealed class FallbackTests(LabFixture fixture)
         var failure = await Assert.ThrowsAsync<EngineException>(() => lab.BackUpAsync(machine));
         Assert.Contains("revoked", failure.Message, StringComparison.Ordinal);
         lab.AtStep = _ => { };
-        await AssertNextAsync(lab, machine, "incremental", "incremental");
+        await lab.AssertNextAsync(machine, "incremental", "incremental");
     }
 
     // What a collector does with a run that gave no sign of life.
@@ -89,7 +88,7 @@ public sealed class FallbackTests(LabFixture fixture)
         var machine = await StartAsync("killed", lab);
         await machine.KillAsync(EngineLab.Token);
         await machine.StartAsync(EngineLab.Token);
-        var point = await AssertNextAsync(lab, machine, "full", "full");
+        var point = await lab.AssertNextAsync(machine, "full", "full");
         Assert.All(point.Disks, disk => Assert.Contains("bitmap", disk.Reason, StringComparison.Ordinal));
         Assert.All(point.Disks, disk => Assert.Equal(0, disk.StoredBytes));
         Assert.Contains(point.Warnings, warning => warning.Contains("vda", StringComparison.Ordinal));
@@ -99,9 +98,9 @@ public sealed class FallbackTests(LabFixture fixture)
         await machine.StartAsync(EngineLab.Token);
         await machine.KillAsync(EngineLab.Token);
         await machine.StartAsync(EngineLab.Token);
-        var second = await AssertNextAsync(lab, machine, "full", "full");
+        var second = await lab.AssertNextAsync(machine, "full", "full");
         Assert.All(second.Disks, disk => Assert.Contains("inconsistent", disk.Reason, StringComparison.Ordinal));
-        await AssertNextAsync(lab, machine, "incremental", "incremental");
+        await lab.AssertNextAsync(machine, "incremental", "incremental");
     }
 
     [Fact]
@@ -113,7 +112,7 @@ public sealed class FallbackTests(LabFixture fixture)
         await machine.StopAsync(EngineLab.Token);
         await machine.StartAsync(EngineLab.Token);
         await machine.WriteAsync("vdb", 1 * Mebi, 4096, 9, EngineLab.Token);
-        await AssertNextAsync(lab, machine, "incremental", "incremental");
+        await lab.AssertNextAsync(machine, "incremental", "incremental");
     }
 
     [Fact]
@@ -123,11 +122,11 @@ public sealed class FallbackTests(LabFixture fixture)
         var machine = await StartAsync("resized", lab);
         await machine.ResizeAsync("vda", 12 * Mebi, EngineLab.Token);
         await machine.WriteAsync("vda", 11 * Mebi, Mebi, 0x66, EngineLab.Token);
-        var grown = await AssertNextAsync(lab, machine, "full", "incremental");
+        var grown = await lab.AssertNextAsync(machine, "full", "incremental");
         Assert.Contains("size changed", grown.Disks[0].Reason, StringComparison.Ordinal);
         await machine.ResizeAsync("vda", 5 * Mebi, EngineLab.Token);
-        await AssertNextAsync(lab, machine, "full", "incremental");
-        await AssertNextAsync(lab, machine, "incremental", "incremental");
+        await lab.AssertNextAsync(machine, "full", "incremental");
+        await lab.AssertNextAsync(machine, "incremental", "incremental");
     }
 
     [Fact]
@@ -137,9 +136,9 @@ public sealed class FallbackTests(LabFixture fixture)
         var machine = await StartAsync("plugged", lab);
         await machine.AttachAsync(new LabDisk("vdc", 4 * Mebi), EngineLab.Token);
         await machine.WriteAsync("vdc", Mebi, Mebi, 0x3c, EngineLab.Token);
-        var point = await AssertNextAsync(lab, machine, "incremental", "incremental", "full");
+        var point = await lab.AssertNextAsync(machine, "incremental", "incremental", "full");
         Assert.Contains("first backup of this disk", point.Disks[2].Reason, StringComparison.Ordinal);
-        await AssertNextAsync(lab, machine, "incremental", "incremental", "incremental");
+        await lab.AssertNextAsync(machine, "incremental", "incremental", "incremental");
     }
 
     [Fact]
@@ -156,7 +155,7 @@ public sealed class FallbackTests(LabFixture fixture)
 
         await machine.WriteAsync("vda", 2 * Mebi, Mebi, 2, EngineLab.Token);
         await machine.WriteAsync("vdb", 2 * Mebi, Mebi, 2, EngineLab.Token);
-        await AssertNextAsync(lab, machine, "incremental", "incremental");
+        await lab.AssertNextAsync(machine, "incremental", "incremental");
         Assert.Single(await EngineLab.CheckpointsAsync(machine));
     }
 
@@ -171,10 +170,10 @@ public sealed class FallbackTests(LabFixture fixture)
             .GetProperty("inserted").GetProperty("node-name").GetString();
         await machine.QmpAsync(
             $$$"""{"execute":"block-dirty-bitmap-remove","arguments":{"node":"{{{node}}}","name":"{{{name}}}"}}""", EngineLab.Token);
-        var point = await AssertNextAsync(lab, machine, "incremental", "full");
+        var point = await lab.AssertNextAsync(machine, "incremental", "full");
         Assert.Contains("missing on this disk", point.Disks[1].Reason, StringComparison.Ordinal);
         Assert.Single(await EngineLab.CheckpointsAsync(machine));
-        await AssertNextAsync(lab, machine, "incremental", "incremental");
+        await lab.AssertNextAsync(machine, "incremental", "incremental");
     }
 
     [Fact]
@@ -184,7 +183,7 @@ public sealed class FallbackTests(LabFixture fixture)
         var machine = await StartAsync("forgotten", lab);
         var name = Assert.Single(await EngineLab.CheckpointsAsync(machine));
         await machine.Domain.DeleteCheckpointAsync(name, cancellationToken: EngineLab.Token);
-        var point = await AssertNextAsync(lab, machine, "full", "full");
+        var point = await lab.AssertNextAsync(machine, "full", "full");
         Assert.All(point.Disks, disk => Assert.Contains("missing on this disk", disk.Reason, StringComparison.Ordinal));
     }
 
@@ -196,8 +195,8 @@ public sealed class FallbackTests(LabFixture fixture)
         await machine.Domain.CreateCheckpointAsync(
             CheckpointXml.Write(new CheckpointDescription("virtnbdbackup.0", [new("vda", true), new("vdb", true)])),
             cancellationToken: EngineLab.Token);
-        await AssertNextAsync(lab, machine, "incremental", "incremental");
-        await AssertNextAsync(lab, machine, "incremental", "incremental");
+        await lab.AssertNextAsync(machine, "incremental", "incremental");
+        await lab.AssertNextAsync(machine, "incremental", "incremental");
         Assert.Contains("virtnbdbackup.0", await EngineLab.CheckpointsAsync(machine));
         Assert.Equal(2, (await EngineLab.CheckpointsAsync(machine)).Count);
     }
@@ -217,7 +216,7 @@ public sealed class FallbackTests(LabFixture fixture)
         await lab.BackUpAsync(machine);
         foreach (var disk in machine.Disks)
             await machine.WriteBytesAsync(disk, Mebi, Noise(disk[2] + 9, 64 * 1024), EngineLab.Token);
-        var point = await AssertNextAsync(lab, machine, "incremental", "full", "full");
+        var point = await lab.AssertNextAsync(machine, "incremental", "full", "full");
         Assert.Contains("raw images cannot carry a bitmap", point.Disks[1].Reason, StringComparison.Ordinal);
         Assert.Contains("compat=1.1", point.Disks[2].Reason, StringComparison.Ordinal);
         Assert.All(point.Disks, disk => Assert.InRange(disk.StoredBytes, 64 * 1024, 300 * 1024));
@@ -231,7 +230,7 @@ public sealed class FallbackTests(LabFixture fixture)
         var machine = await StartAsync("chunks", lab);
         var point = await lab.BackUpAsync(machine, new BackupOptions { ChunkLog2 = 16 });
         Assert.All(point.Disks, disk => Assert.Contains("chunk size changed", disk.Reason, StringComparison.Ordinal));
-        await AssertNextAsync(lab, machine, "incremental", "incremental");
+        await lab.AssertNextAsync(machine, "incremental", "incremental");
     }
 
     [Fact]
@@ -242,7 +241,7 @@ public sealed class FallbackTests(LabFixture fixture)
         var point = await lab.BackUpAsync(machine, new BackupOptions { Full = true });
         Assert.All(point.Disks, disk => Assert.Equal("full", disk.Mode));
         Assert.All(point.Disks, disk => Assert.Equal(0, disk.StoredBytes));
-        await AssertNextAsync(lab, machine, "incremental", "incremental");
+        await lab.AssertNextAsync(machine, "incremental", "incremental");
     }
 
     [Fact]
@@ -272,9 +271,11 @@ public sealed class FallbackTests(LabFixture fixture)
         var machine = await StartAsync("both", one);
         await two.BackUpAsync(machine);
         await machine.WriteAsync("vda", 0, Mebi, 0x44, EngineLab.Token);
-        await AssertNextAsync(one, machine, "incremental", "incremental", checkpoints: 2);
+        await one.AssertNextAsync(machine, "incremental");
+        await one.AssertCleanAsync(machine, 2);
         await machine.WriteAsync("vdb", 0, Mebi, 0x44, EngineLab.Token);
-        await AssertNextAsync(two, machine, "incremental", "incremental", checkpoints: 2);
+        await two.AssertNextAsync(machine, "incremental");
+        await two.AssertCleanAsync(machine, 2);
     }
 
     private async Task<LabMachine> StartAsync(string name, EngineLab lab)
@@ -284,26 +285,6 @@ public sealed class FallbackTests(LabFixture fixture)
         await machine.WriteBytesAsync("vdb", 2 * Mebi, Noise(2, 3 * Mebi), EngineLab.Token);
         await lab.BackUpAsync(machine);
         return machine;
-    }
-
-    private static Task<PointInfo> AssertNextAsync(EngineLab lab, LabMachine machine, string first, string second) =>
-        AssertNextAsync(lab, machine, [first, second], 0);
-
-    private static Task<PointInfo> AssertNextAsync(EngineLab lab, LabMachine machine, string first, string second, int checkpoints) =>
-        AssertNextAsync(lab, machine, [first, second], checkpoints);
-
-    private static Task<PointInfo> AssertNextAsync(EngineLab lab, LabMachine machine, string first, string second, string third) =>
-        AssertNextAsync(lab, machine, [first, second, third], 0);
-
-    private static async Task<PointInfo> AssertNextAsync(EngineLab lab, LabMachine machine, string[] modes, int checkpoints)
-    {
-        var truth = await EngineLab.TruthAsync(machine);
-        var point = await lab.BackUpAsync(machine);
-        Assert.Equal(modes, point.Disks.Select(disk => disk.Mode));
-        await lab.AssertRestoresAsync(point, truth);
-        if (checkpoints > 0)
-            await lab.AssertCleanAsync(machine, checkpoints);
-        return point;
     }
 
     private static byte[] Noise(int seed, int length)

@@ -52,7 +52,7 @@ public sealed class ImageChainTests
             if (letter == '!')
                 layers[^1] = layers[^1] with { Bitmaps = Bitmaps(BitmapHealth.Broken) };
             else
-                layers.Add(new BackingImage(Image(letter), char.IsUpper(letter) ? Bitmaps(BitmapHealth.Recording) : Bitmaps(null)));
+                layers.Add(new BackingImage(Image(letter), 1 << 20, char.IsUpper(letter) ? Bitmaps(BitmapHealth.Recording) : Bitmaps(null)));
         }
 
         return new MachineDisk

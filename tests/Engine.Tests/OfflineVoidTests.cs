@@ -172,10 +172,7 @@ public sealed class OfflineVoidTests(LabFixture fixture)
 
     private static async Task AssertNextAsync(EngineLab lab, LabMachine machine)
     {
-        var truth = await EngineLab.TruthAsync(machine);
-        var point = await lab.BackUpAsync(machine);
-        Assert.All(point.Disks, disk => Assert.True(disk.Mode == "incremental", disk.Reason));
-        await lab.AssertRestoresAsync(point, truth);
+        await lab.AssertNextAsync(machine, "incremental");
         OfflineLab.AssertNothingLeft(lab);
     }
 }

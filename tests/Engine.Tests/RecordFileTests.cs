@@ -163,7 +163,7 @@ public sealed class RecordFileTests : IDisposable
         await File.WriteAllTextAsync(blocked, "", Token);
         var homes = new RecordHomes(new Runs.HostFolders(blocked, _folder), Path.Combine(_folder, "shared"), Uuid);
         var told = new List<string>();
-        await homes.WriteAsync(Machine("c1"), Records("c1", "gone").Checkpoints, [], "c1", told.Add, Token);
+        await homes.WriteAsync(Machine("c1"), Records("c1", "gone").Checkpoints, [], "c1", null, told.Add, Token);
         Assert.Contains(blocked, Assert.Single(told), StringComparison.Ordinal);
         var shared = Path.Combine(_folder, "shared", $"{Uuid}.json");
         Assert.Equal(["c1", "gone"], (await homes.ReadAsync(told.Add, Token)).Select(record => record.Name));
@@ -183,7 +183,8 @@ public sealed class RecordFileTests : IDisposable
         var own = Records(mine).Checkpoints.Select(record => record with { Disks = [new TrackedDisk("vda", null, 7)] }).ToList();
         var next = MachineCheckpoints.Of(
             Machine(["known", "forgotten", others, mine.Replace("0123", "9999", StringComparison.Ordinal)]),
-            known, own, earlier, mine);
+            known, own, earlier with { Definition = "<domain/>" }, mine, null);
+        Assert.Equal("<domain/>", next.Definition); // what was known before, until there is news
         Assert.Equal(
             new[] { "known", "forgotten", others, mine }.Order(StringComparer.Ordinal),
             next.Checkpoints.Select(record => record.Name).Order(StringComparer.Ordinal));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Diagnostics;
+using System.Xml.Linq;
 using Tidemark.Engine.Backup;
 using Tidemark.Engine.Checkpoints;
 using Tidemark.Engine.Machines;
@@ -111,6 +112,57 @@ public sealed class RecordHealingTests(LabFixture fixture)
         await lab.AssertNextAsync(machine, "incremental", "incremental");
         await lab.AssertCleanAsync(machine);
         await machine.StopAsync(EngineLab.Token);
+    }
+
+    /// <summary>Only the images and one of the three homes are left: machine and checkpoints come back from that one.</summary>
+    [Theory]
+    [InlineData("restore point")]
+    [InlineData("state folder")]
+    [InlineData("shared folder")]
+    public async Task HostThatLostEverything_GoesOnFromAnyHome(string home)
+    {
+        await using var other = await LabHost.StartAsync(EngineLab.Token);
+        await using var lab = await EngineLab.CreateAsync(fixture);
+        lab.CheckpointFolder = lab.PathOf("shared");
+        var machine = await StartAsync(lab, $"lost-{home[..2]}");
+        var uuid = machine.Domain.Uuid.ToString("d");
+        var name = Assert.Single(await EngineLab.CheckpointsAsync(machine));
+        await machine.StopAsync(EngineLab.Token);
+
+        var folder = home == "state folder" ? lab.Folders.Checkpoints : lab.CheckpointFolder;
+        var definition = home == "restore point"
+            ? Assert.Single(await lab.Repository.PointsOfAsync(uuid, EngineLab.Token)).DomainXml
+            : (await new RecordFile(folder, uuid).ReadAsync(EngineLab.Token))!.Definition;
+        if (home != "shared folder")
+            lab.CheckpointFolder = null;
+        var there = await machine.DefineOnAsync(other, definition, EngineLab.Token);
+        await there.StartAsync(EngineLab.Token);
+        await lab.MoveAsync(other, home == "state folder" ? "state" : "nothing");
+        Assert.Empty(await EngineLab.CheckpointsAsync(there));
+        await there.WriteAsync("vda", 3 * Mebi, 70_000, 0x2a, EngineLab.Token);
+        await lab.AssertNextAsync(there, "incremental", "incremental");
+        Assert.Contains(lab.Notices, text => text.Contains(name, StringComparison.Ordinal)
+            && text.Contains("so it was told again", StringComparison.Ordinal));
+        await lab.AssertCleanAsync(there);
+    }
+
+    /// <summary>Restore points are sealed, record files are not.</summary>
+    [Fact]
+    public async Task DefinitionInARecordFile_HoldsNoPassword()
+    {
+        await using var lab = await EngineLab.CreateAsync(fixture);
+        var screen = new XElement(
+            "graphics", new XAttribute("type", "vnc"), new XAttribute("passwd", "geheim"), new XAttribute("autoport", "yes"));
+        var machine = await LabMachine.DefineAsync(
+            fixture.Host, "password", new LabMachineOptions { Start = false, Devices = [screen] }, [new LabDisk("vda", Mebi)],
+            EngineLab.Token);
+        await lab.BackUpAsync(machine);
+        var uuid = machine.Domain.Uuid.ToString("d");
+        var written = (await new RecordFile(lab.Folders.Checkpoints, uuid).ReadAsync(EngineLab.Token))!.Definition;
+        Assert.Contains("<name>password</name>", written, StringComparison.Ordinal);
+        Assert.DoesNotContain("geheim", written, StringComparison.Ordinal);
+        var point = Assert.Single(await lab.Repository.PointsOfAsync(uuid, EngineLab.Token));
+        Assert.Contains("geheim", point.DomainXml, StringComparison.Ordinal);
     }
 
     [Fact]

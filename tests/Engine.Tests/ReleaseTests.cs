@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 using Tidemark.Engine.Checkpoints;
 using Tidemark.Engine.Machines;
-using Tidemark.Engine.Points;
 using Tidemark.Lab;
 
 namespace Tidemark.Engine.Tests;
@@ -40,11 +39,11 @@ public sealed class ReleaseTests(LabFixture fixture)
         await RevertAsync();
 
         await machine.StartAsync(EngineLab.Token);
-        var full = await AssertNextAsync(lab, machine, "full");
+        var full = await lab.AssertNextAsync(machine, "full");
         Assert.NotEmpty(full.Disks[0].Reason);
         Assert.NotEmpty(full.Warnings);
         await machine.WriteAsync("vda", 2 * Mebi, Mebi, 2, EngineLab.Token);
-        await AssertNextAsync(lab, machine, "incremental");
+        await lab.AssertNextAsync(machine, "incremental");
 
         Task<string> RevertAsync() => machine.VirshAsync(["snapshot-revert", machine.Name, "inside"], EngineLab.Token);
     }
@@ -64,9 +63,9 @@ public sealed class ReleaseTests(LabFixture fixture)
 
         await machine.StartAsync(EngineLab.Token);
         await machine.WriteAsync("vda", Mebi / 2, Mebi, 2, EngineLab.Token);
-        await AssertNextAsync(lab, machine, "full");
+        await lab.AssertNextAsync(machine, "full");
         await machine.WriteAsync("vda", 3 * Mebi, 4096, 3, EngineLab.Token);
-        await AssertNextAsync(lab, machine, "incremental");
+        await lab.AssertNextAsync(machine, "incremental");
 
         Task SnapshotAsync() => machine.SnapshotAsync("over", ["vda"], EngineLab.Token);
     }
@@ -109,14 +108,5 @@ public sealed class ReleaseTests(LabFixture fixture)
         var facts = await examiner.ReadBitmapsAsync(machine.Domain.Uuid.ToString("d"), EngineLab.Token);
         return await CheckpointRelease.RunAsync(
             lab.Hypervisor, facts, lab.Repository.Part, lab.Folders, lab.CheckpointFolder, Assert.Fail, EngineLab.Token);
-    }
-
-    private static async Task<PointInfo> AssertNextAsync(EngineLab lab, LabMachine machine, string mode)
-    {
-        var truth = await EngineLab.TruthAsync(machine);
-        var point = await lab.BackUpAsync(machine);
-        Assert.Equal(mode, Assert.Single(point.Disks).Mode);
-        await lab.AssertRestoresAsync(point, truth);
-        return point;
     }
 }

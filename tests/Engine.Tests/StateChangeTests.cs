@@ -215,10 +215,7 @@ public sealed class StateChangeTests(LabFixture fixture)
 
     private static async Task<PointInfo> NextAsync(EngineLab lab, LabMachine machine, string mode)
     {
-        var truth = await EngineLab.TruthAsync(machine);
-        var point = await lab.BackUpAsync(machine);
-        Assert.All(point.Disks, disk => Assert.True(disk.Mode == mode, $"{disk.Name}: {disk.Mode}, {disk.Reason}"));
-        await lab.AssertRestoresAsync(point, truth);
+        var point = await lab.AssertNextAsync(machine, mode);
         OfflineLab.AssertNothingLeft(lab);
         return point;
     }

@@ -14,11 +14,13 @@ public sealed partial class LabMachine
     /// <param name="target">The other host.</param>
     /// <param name="forget">The host it leaves undefines it; otherwise the definition stays, with the records of its checkpoints.</param>
     /// <param name="copies">Images to copy to there, by disk, which exist with the right size; null where storage is shared.</param>
+    /// <param name="staysPaused">It is left as it arrives: paused, its images not taken over yet.</param>
     /// <param name="cancellationToken">Ends the waiting.</param>
     public async Task MigrateAsync(
         LabHost target,
         bool forget = true,
         IReadOnlyDictionary<string, string>? copies = null,
+        bool staysPaused = false,
         CancellationToken cancellationToken = default)
     {
         var folder = target.CreateFolder($"m{Path.GetRandomFileName()[..4]}");
@@ -43,6 +45,8 @@ public sealed partial class LabMachine
         Domain = await target.Connection.GetDomainAsync(uuid, cancellationToken);
         foreach (var (disk, path) in copies ?? new Dictionary<string, string>(StringComparer.Ordinal))
             _disks[disk] = (_disks[disk].Disk, path);
+        if (staysPaused)
+            return;
         await Domain.ResumeAsync(cancellationToken);
         await Domain.SuspendAsync(cancellationToken);
     }
@@ -66,13 +70,20 @@ public sealed partial class LabMachine
     }
 
     /// <summary>The same stopped machine, on the same images, as another host has it: nothing but its definition is known there.</summary>
-    public async Task<LabMachine> DefineOnAsync(LabHost other, CancellationToken cancellationToken = default)
+    public async Task<LabMachine> DefineOnAsync(LabHost other, CancellationToken cancellationToken = default) =>
+        await DefineOnAsync(other, await Domain.GetXmlAsync(DomainXmlFlags.Inactive, cancellationToken), cancellationToken);
+
+    /// <inheritdoc cref="DefineOnAsync(LabHost, CancellationToken)"/>
+    /// <param name="other">The other host.</param>
+    /// <param name="definition">What it is defined from there.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    public async Task<LabMachine> DefineOnAsync(LabHost other, string? definition, CancellationToken cancellationToken = default)
     {
         var machine = new LabMachine(other, Name);
         foreach (var (target, disk) in _disks)
             machine._disks.Add(target, disk);
-        var xml = await Domain.GetXmlAsync(DomainXmlFlags.Inactive, cancellationToken);
-        machine.Domain = await other.Connection.DefineDomainAsync(xml, cancellationToken: cancellationToken);
+        machine.Domain = await other.Connection.DefineDomainAsync(
+            definition ?? throw new ArgumentNullException(nameof(definition)), cancellationToken: cancellationToken);
         return machine;
     }
 

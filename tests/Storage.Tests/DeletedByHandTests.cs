@@ -209,5 +209,6 @@ public sealed class DeletedByHandTests
         }
     }
 
-    private sealed record Made(MemoryStore Store, Dictionary<RunId, byte[]> Contents, HashSet<RunId> Deleted, string FirstEpoch, string Newest);
+    private sealed record Made(
+        MemoryStore Store, Dictionary<RunId, byte[]> Contents, HashSet<RunId> Deleted, string FirstEpoch, string Newest);
 }

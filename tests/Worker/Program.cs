@@ -44,8 +44,18 @@ internal static partial class Death
         Thread.Sleep(Timeout.Infinite);
     }
 
-    private static IEnumerable<int> Children(string task) =>
-        File.ReadAllText(Path.Combine(task, "children")).Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(id => int.Parse(id));
+    // A thread may end while its folder is looked at; children are started by one that does not.
+    private static IEnumerable<int> Children(string task)
+    {
+        try
+        {
+            return File.ReadAllText(Path.Combine(task, "children")).Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(int.Parse);
+        }
+        catch (IOException)
+        {
+            return [];
+        }
+    }
 
     [LibraryImport("libc", EntryPoint = "kill")]
     private static partial int Kill(int process, int signal);

@@ -33,6 +33,8 @@ internal static class CheckpointCommand
 
     private static readonly Option<string?> After = new("--after") { Description = "Go on behind this checkpoint" };
 
+    private static readonly Option<bool> Compact = new("--compact") { Description = "Without the machine's definition" };
+
     private static readonly Option<bool> OtherMachine = new("--other-machine")
     {
         Description = "Take records of a machine with another UUID",
@@ -52,7 +54,7 @@ internal static class CheckpointCommand
     {
         var list = new Command("list", "Checkpoints, ours and foreign, parents first") { Machine, Topological, Limit, After };
         list.SetAction(ListAsync);
-        var export = new Command("export", "All records of a machine's checkpoints, as one JSON document") { Machine, To };
+        var export = new Command("export", "All records of a machine's checkpoints, as one JSON document") { Machine, To, Compact };
         export.SetAction(ExportAsync);
         var import = new Command(
             "import", "Tell the hypervisor of exported checkpoints: all or none") { Machine, From, OtherMachine, OnlyUsable };
@@ -79,7 +81,14 @@ internal static class CheckpointCommand
 
     private static async Task<int> ExportAsync(ParseResult result, CancellationToken cancellationToken)
     {
-        var document = CheckpointDocument.Of(await ReadAsync(result, result.Settings(), cancellationToken));
+        var facts = await ReadAsync(result, result.Settings(), cancellationToken);
+        var document = CheckpointDocument.Of(facts);
+        if (!result.GetValue(Compact))
+        {
+            await using var hypervisor = await result.ConnectHypervisorAsync(result.Settings(), cancellationToken);
+            document = document with { Definition = await hypervisor.OpenDefinitionAsync(facts.Machine.Uuid, cancellationToken) };
+        }
+
         var file = result.GetValue(To)!;
         if (file == "-")
         {

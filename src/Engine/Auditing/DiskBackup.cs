@@ -14,13 +14,13 @@ namespace Tidemark.Engine.Auditing;
 /// </summary>
 /// <param name="stored">The run in the repository.</param>
 /// <param name="frozen">Connected.</param>
-/// <param name="repository">Where earlier points are.</param>
-/// <param name="machineUuid">The machine.</param>
+/// <param name="repository">Where the machine's earlier points are.</param>
+/// <param name="points">Those that are not deleted, oldest first.</param>
 /// <param name="budget">How much is audited.</param>
 /// <param name="warn">Takes sentences for the restore point.</param>
 internal sealed class DiskBackup(
-    Storage.BackupRun stored, IFrozenPoint frozen, RepositorySession repository, string machineUuid, AuditBudget budget,
-    Action<string> warn)
+    Storage.BackupRun stored, IFrozenPoint frozen, RepositorySession repository, IReadOnlyList<RestorePoint> points,
+    AuditBudget budget, Action<string> warn)
 {
     // A suspect that is gone may still be brought back for a while; how long is a matter of space only.
     private static readonly TimeSpan SuspectsKept = TimeSpan.FromDays(30);
@@ -64,6 +64,7 @@ internal sealed class DiskBackup(
                 Witnesses = WitnessesOf(result, plan.Previous, chunks),
             },
             Suspects = await SuspectsAsync(plan, suspicion, cancellationToken),
+            Missed = MissedOf(plan, suspicion),
         };
         if (suspicion.IsFounded)
             details = details with { ReadBytes = wasted + transfer.ReadBytes + transfer.AuditedBytes };
@@ -123,28 +124,43 @@ internal sealed class DiskBackup(
             + $"while nobody watched"),
     };
 
-    // What was doubted before, and the points since the last one whose run compared what is wrong now.
+    // All that any point knows, since the points of one disk do not always follow one another: it may have been left out, moved to
+    // another key domain, or been read while the machine was off.
+    private IReadOnlyList<MissedChanges>? MissedOf(DiskPlan plan, Suspicion suspicion)
+    {
+        var known = points.Where(point => point.Copied is null).SelectMany(point => point.Disks)
+            .Where(disk => disk.Name == plan.Disk.Name).SelectMany(disk => disk.Missed ?? []);
+        if (suspicion.IsFounded)
+            known = known.Append(new MissedChanges(suspicion.LastGood.Seq, stored.Seq, Since(suspicion), frozen.Time));
+        return Missed.Join(known) is { Count: > 0 } joined ? joined : null;
+    }
+
+    // The same point by point, for programs that know nothing of ranges: what was doubted before, and the points since the last one whose
+    // run compared what is wrong now.
     private async Task<IReadOnlyList<SuspectPoint>?> SuspectsAsync(
         DiskPlan plan, Suspicion suspicion, CancellationToken cancellationToken)
     {
-        var known = plan.Previous?.Suspects ?? [];
-        if (known.Count == 0 && !suspicion.IsFounded)
-            return null;
-        var points = await repository.PointsOfAsync(machineUuid, cancellationToken);
         var present = points.Select(point => point.Time).ToHashSet();
-        var suspects = known.Where(suspect => present.Contains(suspect.Time) || frozen.Time - suspect.Found < SuspectsKept).ToList();
-        if (!suspicion.IsFounded)
-            return suspects;
-        var good = suspicion.LastGood;
-        var found = points.Where(point => point.Copied is null && point.Seq < stored.Seq
-                && point.Disks.FirstOrDefault(disk => disk.Name == plan.Disk.Name) is { } disk
-                && (disk.Audit?.Seq ?? point.Seq) > good.Seq)
-            .ToList();
-        suspects.RemoveAll(suspect => found.Exists(point => point.Time == suspect.Time));
-        suspects.AddRange(found.Select(point =>
-            new SuspectPoint(point.Id.Value.ToString("n"), point.Time, good.Seq == 0 ? null : good.Time, frozen.Time)));
-        if (found.Count > 0)
-            warn(PointMarks.Sentence(plan.Disk.Name, found.Select(point => point.ShortId).ToList(), good.Seq == 0 ? null : good.Time));
-        return suspects;
+        var suspects = (plan.Previous?.Suspects ?? [])
+            .Where(suspect => present.Contains(suspect.Time) || frozen.Time - suspect.Found < SuspectsKept).ToList();
+        if (suspicion.IsFounded)
+        {
+            var good = suspicion.LastGood;
+            var found = (await repository.Repository.ListUnexpiredAsync(stored.MachineId, cancellationToken)).Points.Reverse()
+                .Where(point => point.Copied is null && point.Seq < stored.Seq
+                    && point.Disks.FirstOrDefault(disk => disk.Name == plan.Disk.Name) is { } disk
+                    && Missed.SeqOf(point, disk) > good.Seq)
+                .ToList();
+            suspects.RemoveAll(suspect => found.Exists(point => point.Time == suspect.Time));
+            suspects.AddRange(found.Select(point =>
+                new SuspectPoint(point.Id.Value.ToString("n"), point.Time, Since(suspicion), frozen.Time)));
+            var shown = found.Where(point => present.Contains(point.Time)).Select(point => point.ShortId).ToList();
+            if (shown.Count > 0)
+                warn(PointMarks.Sentence(plan.Disk.Name, shown, Since(suspicion)));
+        }
+
+        return suspects.Count > 0 ? suspects : null;
     }
+
+    private static DateTimeOffset? Since(Suspicion suspicion) => suspicion.LastGood.Seq == 0 ? null : suspicion.LastGood.Time;
 }

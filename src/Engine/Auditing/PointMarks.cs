@@ -5,9 +5,9 @@ using Tidemark.Storage;
 namespace Tidemark.Engine.Auditing;
 
 /// <summary>
-/// Restore points are never changed: that one may lack changes is said by the later points whose run found it out, and is brought together
-/// with it here, wherever points are shown, restored, verified or copied. Points are told apart by their instant, which their copies
-/// and those brought back share.
+/// Restore points are never changed: that one may lack changes is said by the later points whose run found it out, and by labels, and is
+/// brought together with it here, wherever points are shown, restored, verified or copied. Points are told apart by their order among
+/// those that came the same way (made here, or copied from one repository), and by their instant, which those brought back share.
 /// </summary>
 internal static class PointMarks
 {
@@ -16,18 +16,16 @@ internal static class PointMarks
     /// <summary>The same points, in the same order, with <see cref="PointDisk.Doubt"/> set where any of them says so.</summary>
     public static IReadOnlyList<RestorePoint> Mark(IReadOnlyList<RestorePoint> points)
     {
+        var disks = points.SelectMany(point => point.Disks.Select(disk => (Point: point, Disk: disk))).ToList();
+        var ranges = disks.Where(one => one.Disk.Missed is { Count: > 0 })
+            .SelectMany(one => one.Disk.Missed!.Select(range => (Key: KeyOf(one.Point, one.Disk), Range: range)))
+            .Distinct().ToLookup(one => one.Key, one => one.Range);
         var doubts = new Dictionary<(MachineId Machine, string Disk, DateTimeOffset Time), DiskDoubt>();
-        foreach (var point in points)
+        foreach (var (point, disk) in disks)
         {
-            foreach (var disk in point.Disks)
-            {
-                foreach (var suspect in disk.Suspects ?? [])
-                {
-                    var key = (point.MachineId, disk.Name, suspect.Time);
-                    var doubt = new DiskDoubt(suspect.Since, suspect.Found);
-                    doubts[key] = doubts.TryGetValue(key, out var other) ? Worse(doubt, other) : doubt;
-                }
-            }
+            Doubt(point, disk.Name, point.Time, DiskDoubt.Worse(disk.Doubt, Missed.Judge(ranges[KeyOf(point, disk)], point, disk)));
+            foreach (var suspect in disk.Suspects ?? [])
+                Doubt(point, disk.Name, suspect.Time, new DiskDoubt(suspect.Since, suspect.Found));
         }
 
         return doubts.Count == 0 ? points : points.Select(point => point with
@@ -36,6 +34,13 @@ internal static class PointMarks
                 ? disk with { Doubt = doubt }
                 : disk).ToList(),
         }).ToList();
+
+        void Doubt(RestorePoint point, string disk, DateTimeOffset time, DiskDoubt? doubt)
+        {
+            var key = (point.MachineId, disk, time);
+            if (doubt is not null)
+                doubts[key] = DiskDoubt.Worse(doubts.GetValueOrDefault(key), doubt)!;
+        }
     }
 
     /// <summary>A sentence for each disk of a point that may lack changes.</summary>
@@ -53,8 +58,8 @@ internal static class PointMarks
         $"Disk '{disk}' may lack changes {Since(since)} in {points.Count} earlier restore points: "
         + $"{string.Join(", ", points.TakeLast(MostNamed))}{(points.Count > MostNamed ? " and older ones" : "")}.";
 
-    private static DiskDoubt Worse(DiskDoubt left, DiskDoubt right) =>
-        left.Since is null || (right.Since is { } other && left.Since <= other) ? left : right;
+    private static (MachineId Machine, string Disk, string? From) KeyOf(RestorePoint point, PointDisk disk) =>
+        (point.MachineId, disk.Name, point.Copied?.Repository);
 
     private static string Since(DateTimeOffset? since) => since is { } time ? $"made since {Text(time)}" : "made at any time";
 

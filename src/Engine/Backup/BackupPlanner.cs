@@ -99,6 +99,8 @@ public static class BackupPlanner
                 + "it was shrunk and grown again, or written to while nobody watched";
         }
 
+        if (health == BitmapHealth.Refused)
+            return $"QEMU did not begin a backup from the bitmap of checkpoint '{checkpoint}'";
         if (health == BitmapHealth.Busy)
             return $"the bitmap of checkpoint '{checkpoint}' is held by another operation of QEMU";
         if (health != BitmapHealth.Recording)

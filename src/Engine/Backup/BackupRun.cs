@@ -127,6 +127,8 @@ public sealed class BackupRun
             catch (CheckpointUnusableException e) when (_plan.Disks.Any(disk => disk.IsIncremental))
             {
                 // libvirt, or the disk itself, knows better than we did: that disk (or, if it is not named, every disk) is read in full.
+                if (e.Health == BitmapHealth.Refused)
+                    Warn($"The changes since the last backup cannot be read: {e.Message.TrimEnd('.')}.");
                 var disks = e.Disk.Length > 0 ? [e.Disk] : _plan.Disks.Where(disk => disk.IsIncremental).Select(disk => disk.Disk.Name);
                 _machine = _machine.WithBitmaps(disks.ToHashSet(StringComparer.Ordinal), e.Health);
             }
@@ -165,6 +167,7 @@ public sealed class BackupRun
                 RunFolder.Create(_context.Folders, entry.Folder);
                 var point = await TransferAsync(stored, lineage, entry, guardian, cancellationToken);
                 await FinishAsync(lineage, point, entry, guardian);
+                await MarkEarlierAsync(point);
                 return RepositorySession.Describe(point with { Warnings = [.. _warnings] });
             }
             catch
@@ -242,7 +245,7 @@ public sealed class BackupRun
         Storage.BackupRun stored, Lineage lineage, IFrozenPoint frozen, CancellationToken cancellationToken)
     {
         var drafts = new List<DraftDisk>();
-        var backup = new DiskBackup(stored, frozen, _context.Repository, _machine.Uuid, _options.Audit, Warn);
+        var backup = new DiskBackup(stored, frozen, _context.Repository, lineage.Points, _options.Audit, Warn);
         foreach (var plan in _plan.Disks)
         {
             var disk = frozen.Disk(plan.Disk.Name);
@@ -320,6 +323,23 @@ public sealed class BackupRun
         catch (Exception e)
         {
             Warn($"The restore point is complete, but cleaning up after it is left to the guardian and the next run: {e.Message}");
+        }
+    }
+
+    // The restore point itself says what its audit found of earlier ones; that those say it too is for the day when it is damaged or gone.
+    private async Task MarkEarlierAsync(RestorePoint point)
+    {
+        if (!point.Disks.Any(disk => disk.Missed?.Any(range => range.Before == point.Seq) == true))
+            return;
+        try
+        {
+            await MarkKeeper.KeepAsync(_context.Repository.Repository, point.MachineId, [], CancellationToken.None);
+        }
+        catch (Exception e)
+        {
+            _context.Observer(new Notice(
+                _machine.Name,
+                $"The earlier restore points could not be labelled as doubtful, which whoever deletes points will do: {e.Message}"));
         }
     }
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+using Tidemark.Engine.Auditing;
 using Tidemark.Engine.Backup;
 using Tidemark.Engine.Points;
 using Tidemark.Engine.Repositories;
@@ -31,6 +32,8 @@ public sealed class RepositoryCare(RepositorySession session, TimeProvider clock
             found.Add(point);
         }
 
+        foreach (var machine in found.Select(point => point.MachineId).Distinct())
+            await MarkKeeper.KeepAsync(Repository, machine, [], cancellationToken);
         foreach (var point in found)
         {
             // A point without disks is none.
@@ -55,6 +58,8 @@ public sealed class RepositoryCare(RepositorySession session, TimeProvider clock
                     throw EngineException.Failed($"Restore point '{run.ShortId}' is protected.", $"tidemark protect {run.ShortId} --off");
             }
 
+            foreach (var machine in points.Select(point => point.Machine).Distinct())
+                await MarkKeeper.KeepAsync(Repository, machine, [], cancellationToken);
             foreach (var (machine, run) in points)
             {
                 try
@@ -91,6 +96,7 @@ public sealed class RepositoryCare(RepositorySession session, TimeProvider clock
         var listing = await Repository.ListDeletedAsync(null, cancellationToken);
         var point = listing.Points.FirstOrDefault(found => found.ShortId == deleted.Id)
             ?? throw EngineException.Failed($"Restore point '{deleted.Id}' can't be brought back any more.", "tidemark list");
+        await MarkKeeper.KeepAsync(Repository, point.MachineId, [], cancellationToken);
         var back = await Repository.UndoAsync(point.MachineId, point.Id, cancellationToken);
         return new ForgetResult([], [], RepositorySession.Describe(back));
     });
@@ -114,9 +120,11 @@ public sealed class RepositoryCare(RepositorySession session, TimeProvider clock
             {
                 IsBase = bases.Contains(point.Id),
             }).ToList());
-            foreach (var decision in plan.Where(decision => !decision.Keep && !dryRun))
-                await Repository.RetireAsync(
-                    byId[decision.Point.Id].MachineId, byId[decision.Point.Id].Id, null, cancellationToken);
+            var retired = plan.Where(decision => !decision.Keep && !dryRun).Select(decision => byId[decision.Point.Id]).ToList();
+            foreach (var machine in retired.Select(point => point.MachineId).Distinct())
+                await MarkKeeper.KeepAsync(Repository, machine, [], cancellationToken);
+            foreach (var point in retired)
+                await Repository.RetireAsync(point.MachineId, point.Id, null, cancellationToken);
             return new PruneResult(dryRun, plan.Select(decision => new PrunedPoint(
                 byId[decision.Point.Id].ShortId, byId[decision.Point.Id].Name, decision.Point.Time, decision.Keep,
                 decision.Reasons)).ToList());

@@ -30,6 +30,9 @@ public sealed record CheckpointDocument
 
     public string Host { get; init; } = "";
 
+    /// <summary>The machine's definition, without passwords; null in a compact document. An import does not look at it.</summary>
+    public string? Definition { get; init; }
+
     /// <summary>Parents before their children.</summary>
     public IReadOnlyList<CheckpointRecord> Checkpoints { get; init; } = [];
 

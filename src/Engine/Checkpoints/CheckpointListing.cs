@@ -95,7 +95,7 @@ public sealed record CheckpointListing(
 /// <param name="Name">Its name.</param>
 /// <param name="Parent">Null for a root.</param>
 /// <param name="Created">Whole seconds.</param>
-/// <param name="Lineage"><c>this repository</c>, <c>repository XXXXXXXX</c> for another one of ours, or <c>foreign</c>.</param>
+/// <param name="Lineage"><c>this repository</c>, <c>repository</c> and its 8 hex digits for another one of ours, or <c>foreign</c>.</param>
 /// <param name="Disks">The disks that have a bitmap for it.</param>
 public sealed record ListedCheckpoint(string Name, string? Parent, DateTimeOffset Created, string Lineage, IReadOnlyList<ListedDisk> Disks);
 

@@ -62,7 +62,7 @@ public static class CheckpointRelease
             }).ToList(),
         };
         var known = await hypervisor.CheckpointsAsync(machine.Uuid, cancellationToken);
-        await homes.WriteAsync(left, known, [], null, tell, cancellationToken);
+        await homes.WriteAsync(left, known, [], null, null, tell, cancellationToken);
     }
 
     private static bool IsOurs(string name, string? repositoryPart) =>

@@ -35,7 +35,7 @@ internal static class ImageChain
             : $"the images below '{now[layer]!.Path}' are not those of the last backup: {Join(belowThen)} before, {Join(below)} now";
     }
 
-    /// <summary>Which image that was put on top since lacks the bitmap, or has one that cannot be used; null when none does.</summary>
+    /// <summary>Which image that the changes are collected from lacks the bitmap, or has one that cannot be used; null when none does.</summary>
     public static string? WhyIncomplete(ImageIdentity top, IReadOnlyList<ImageIdentity?> backing, MachineDisk disk, string checkpoint)
     {
         var layer = Meet(Identities(disk), [top, .. backing])?.Layer ?? 0;
@@ -45,6 +45,12 @@ internal static class ImageChain
             {
                 return $"the bitmap of checkpoint '{checkpoint}' is missing or inconsistent on image '{image.Identity?.Path}', "
                     + "which has been written to since";
+            }
+
+            if (image.Size is { } size && size != disk.Size)
+            {
+                return $"image '{image.Identity?.Path}' has {size} bytes and the disk on it {disk.Size}: QEMU does not put bitmaps of "
+                    + "different lengths together";
             }
         }
 

@@ -28,20 +28,24 @@ internal sealed class Lineage
         RecordHomes? homes,
         IReadOnlyList<CheckpointRecord> records,
         IReadOnlyList<CheckpointRecord> written,
-        IReadOnlyDictionary<RunId, RestorePoint> points,
+        IReadOnlyList<RestorePoint> points,
         Dictionary<string, (RestorePoint Point, PointDisk Disk)> newest)
     {
         _hypervisor = hypervisor;
         _repository = repository;
         _machine = machine;
         _homes = homes;
-        _points = points;
+        Points = points;
+        _points = points.Where(point => point.Copied is null).ToDictionary(point => point.Id);
         _newest = newest;
         _checkpoints = records.Select(record => record.Name).ToHashSet(StringComparer.Ordinal);
         PreviousDisks = newest.ToDictionary(pair => pair.Key, pair => Previous(pair.Key), StringComparer.Ordinal);
         // Of two that describe one checkpoint this host's own word counts, which knows its parent as the hypervisor had it.
         _healing = HealingPlan.Make(machine, records, PreviousDisks, InPoints().Concat(written));
     }
+
+    /// <summary>The machine's points, copied ones too, oldest first.</summary>
+    public IReadOnlyList<RestorePoint> Points { get; }
 
     /// <summary>Every checkpoint that the hypervisor has a record of, foreign ones too.</summary>
     public IReadOnlySet<string> Checkpoints => _checkpoints;
@@ -70,21 +74,20 @@ internal sealed class Lineage
         CancellationToken cancellationToken)
     {
         var newest = new Dictionary<string, (RestorePoint Point, PointDisk Disk)>(StringComparer.Ordinal);
+        var points = await repository.PointsOfAsync(machine.Uuid, cancellationToken);
         // A copied point knows nothing of this machine's bitmaps.
-        var points = (await repository.PointsOfAsync(machine.Uuid, cancellationToken)).Where(point => point.Copied is null).ToList();
-        foreach (var point in points)
+        var own = points.Where(point => point.Copied is null).ToList();
+        foreach (var point in own)
         {
             foreach (var disk in point.Disks)
                 newest[disk.Name] = (point, disk);
         }
 
-        var bases = points.SelectMany(point => point.Disks).Select(disk => disk.Checkpoint).OfType<string>()
-            .ToHashSet(StringComparer.Ordinal);
+        var bases = own.SelectMany(point => point.Disks).Select(disk => disk.Checkpoint).OfType<string>().ToHashSet(StringComparer.Ordinal);
         machine = await BusyBitmaps.WaitAsync(hypervisor, machine, bases, cancellationToken);
         var records = await hypervisor.CheckpointsAsync(machine.Uuid, cancellationToken);
         var written = homes is null ? [] : await homes.ReadAsync(tell, cancellationToken);
-        return new Lineage(
-            hypervisor, repository, machine, homes, records, written, points.ToDictionary(point => point.Id), newest);
+        return new Lineage(hypervisor, repository, machine, homes, records, written, points, newest);
     }
 
     /// <summary>The points that a run inherits from.</summary>
@@ -147,7 +150,9 @@ internal sealed class Lineage
     {
         foreach (var disk in committed.Disks)
             _newest[disk.Name] = (committed, disk);
-        var present = _machine.Disks.Select(disk => disk.Name).ToHashSet(StringComparer.Ordinal);
+        // A disk that can't be backed up for now (the machine may only read it, say) still has its bitmap.
+        var present = _machine.Disks.Select(disk => disk.Name).Concat(_machine.NotProtected.Select(disk => disk.Name))
+            .ToHashSet(StringComparer.Ordinal);
         var needed = _newest.Keys.Where(present.Contains).Select(disk => BaseOf(disk).Disk.Checkpoint).ToHashSet(StringComparer.Ordinal);
         foreach (var (name, _) in Ours().Where(ours => !needed.Contains(ours.Name)))
         {
@@ -164,8 +169,9 @@ internal sealed class Lineage
         if (_homes is null)
             return;
         var known = await _hypervisor.CheckpointsAsync(_machine.Uuid, CancellationToken.None);
+        var definition = await _hypervisor.OpenDefinitionAsync(_machine.Uuid, CancellationToken.None);
         await _homes.WriteAsync(
-            _machine, known, InPoints().ToList(), PointDocuments.Record(committed)?.Name, tell, CancellationToken.None);
+            _machine, known, InPoints().ToList(), PointDocuments.Record(committed)?.Name, definition, tell, CancellationToken.None);
     }
 
     // What the points that the next backups start from say of the checkpoints made with them.

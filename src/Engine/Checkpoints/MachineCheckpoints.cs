@@ -18,6 +18,12 @@ public sealed record MachineCheckpoints
     /// <summary>The checkpoint that was made last; null when there is none.</summary>
     public string? Current { get; init; }
 
+    /// <summary>
+    /// The machine as it was defined at its last backup, without passwords; null in files of older programs. For a host that lost it too:
+    /// whoever defines it again, with its disks in place, has all that a checkpoint needs. No program acts on it.
+    /// </summary>
+    public string? Definition { get; init; }
+
     /// <summary>Parents before their children.</summary>
     public required IReadOnlyList<CheckpointRecord> Checkpoints { get; init; }
 
@@ -29,12 +35,14 @@ public sealed record MachineCheckpoints
     /// <param name="own">Our lineage as we know it, with images and sizes.</param>
     /// <param name="earlier">What was written down before.</param>
     /// <param name="current">The checkpoint made last; null for the one written down before.</param>
+    /// <param name="definition">The machine's definition; null for the one written down before.</param>
     public static MachineCheckpoints Of(
         Machine machine,
         IReadOnlyList<CheckpointRecord> known,
         IReadOnlyList<CheckpointRecord> own,
         MachineCheckpoints? earlier,
-        string? current)
+        string? current,
+        string? definition)
     {
         var before = earlier?.Checkpoints ?? [];
         var noted = before.Concat(own).GroupBy(record => record.Name, StringComparer.Ordinal)
@@ -54,6 +62,7 @@ public sealed record MachineCheckpoints
             V = Version,
             Machine = machine.Uuid,
             Current = current is not null && tree.Find(current) is not null ? current : null,
+            Definition = definition ?? earlier?.Definition,
             Checkpoints = tree.Records,
         };
     }

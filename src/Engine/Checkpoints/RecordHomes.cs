@@ -39,6 +39,7 @@ public sealed class RecordHomes
         IReadOnlyList<CheckpointRecord> known,
         IReadOnlyList<CheckpointRecord> own,
         string? current,
+        string? definition,
         Action<string> tell,
         CancellationToken cancellationToken)
     {
@@ -48,7 +49,7 @@ public sealed class RecordHomes
             var earlier = await TryReadAsync(file, _ => { }, cancellationToken);
             try
             {
-                file.Write(MachineCheckpoints.Of(machine, known, own, earlier, current));
+                file.Write(MachineCheckpoints.Of(machine, known, own, earlier, current, definition));
             }
             catch (EngineException e)
             {

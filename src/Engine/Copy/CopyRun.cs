@@ -57,6 +57,7 @@ public static class CopyRun
             var run = new Progress(source.Repository, target.Repository, points, [.. there], observer);
             foreach (var point in missing)
                 await run.CopyAsync(point, cancellationToken);
+            await TellAsync(source.Repository, target.Repository, points, cancellationToken);
             foreach (var damaged in chosen.Count == 0 ? here.Damaged : [])
                 run.Failed.Add(new CopyFailure(damaged.DamagedObject, damaged.Message, IsDamaged: true));
             return new CopySummary(
@@ -70,6 +71,17 @@ public static class CopyRun
         {
             throw Failures.Translate(e);
         }
+    }
+
+    // What was copied before, and was doubted since: as if all that is known here had been copied too.
+    private static async Task TellAsync(
+        Repository source, Repository target, IReadOnlyList<RestorePoint> here, CancellationToken cancellationToken)
+    {
+        var from = source.Id.ToString("N");
+        var telling = here.Where(point => point.Disks.Any(disk => disk.Doubt is not null || disk.Missed is not null))
+            .Select(point => point with { Copied = new CopiedFrom(from, point.Id.ToString()) }).ToList();
+        if (telling.Count > 0)
+            await MarkKeeper.KeepAsync(target, null, telling, cancellationToken);
     }
 
     private sealed class Progress(

@@ -7,9 +7,6 @@ public sealed class CheckpointUnusableException(string disk, string message) : E
     /// <summary>The disk whose bitmap it is; empty when the hypervisor did not say.</summary>
     public string Disk { get; } = disk;
 
-    /// <summary>The bitmap is there, and something else holds it.</summary>
-    public bool IsBusy { get; init; }
-
     /// <summary>What the planner is to think of the bitmap.</summary>
-    public BitmapHealth Health => IsBusy ? BitmapHealth.Busy : BitmapHealth.Broken;
+    public BitmapHealth Health { get; init; } = BitmapHealth.Broken;
 }

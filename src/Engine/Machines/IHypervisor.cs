@@ -48,6 +48,9 @@ public interface IHypervisor : IAsyncDisposable
     /// <summary>All there is to a machine besides its disks: definition, NVRAM, TPM state, boot files.</summary>
     Task<MachineDefinition> DefinitionAsync(Machine machine, CancellationToken cancellationToken);
 
+    /// <summary>The machine's definition as text, without passwords: for where people look who may not read backups.</summary>
+    Task<string> OpenDefinitionAsync(string machineUuid, CancellationToken cancellationToken);
+
     /// <summary>The checkpoints the hypervisor has a record of, foreign ones too, parents first; images and sizes are not noted.</summary>
     Task<IReadOnlyList<CheckpointRecord>> CheckpointsAsync(string machineUuid, CancellationToken cancellationToken);
 

@@ -91,8 +91,9 @@ public sealed record MachineDisk
 
 /// <summary>An image below the topmost one of a disk; nothing writes to it any more.</summary>
 /// <param name="Identity">Which image it is; null where it cannot be told.</param>
+/// <param name="Size">Its virtual size in bytes; null where it cannot be told.</param>
 /// <param name="Bitmaps">Its bitmaps, by name: they hold what was written while it was topmost.</param>
-public sealed record BackingImage(ImageIdentity? Identity, IReadOnlyDictionary<string, BitmapHealth> Bitmaps);
+public sealed record BackingImage(ImageIdentity? Identity, long? Size, IReadOnlyDictionary<string, BitmapHealth> Bitmaps);
 
 public enum BitmapHealth
 {
@@ -107,6 +108,9 @@ public enum BitmapHealth
 
     /// <summary>There and recording, but a look at the disk showed changes that are missing in it.</summary>
     Incomplete,
+
+    /// <summary>There and recording, but the hypervisor did not begin a backup from it.</summary>
+    Refused,
 }
 
 /// <summary>A disk that is left out of backups, and why.</summary>

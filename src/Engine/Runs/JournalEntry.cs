@@ -40,7 +40,7 @@ public sealed record JournalEntry
     public bool MayFreeze { get; init; }
 
     /// <summary>Hooks that undo what others before the freeze did, and have not been run to their end yet.</summary>
-    public IReadOnlyList<string> AfterThaw { get; init; } = [];
+    public IReadOnlyList<string> AfterThaw { get; init => field = value ?? []; } = [];
 
     /// <summary>The run is over, but a freeze that timed out may still reach the guest: thaw until the agent confirms it.</summary>
     public bool ThawOwed { get; init; }

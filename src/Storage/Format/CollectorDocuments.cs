@@ -102,4 +102,7 @@ internal sealed record LabelDocument
     public bool Protect { get; init; }
 
     public DateTimeOffset? Until { get; init; }
+
+    /// <summary>By disk; those of all labels of a point count.</summary>
+    public IReadOnlyDictionary<string, DiskDoubt>? Doubts { get; init; }
 }

@@ -14,15 +14,38 @@ public static class BitmapChecks
     /// <summary>Every write of the guest sets a bit in each of them.</summary>
     private const int Many = 32;
 
+    // What QEMU says of a bitmap that lies in an image, beside its name, which comes twice.
+    private const long WordsOfBitmap = 150;
+
+    // What libvirt passes on of an answer of QEMU, and what it reads of one.
+    private const long LongestPassedOn = 4 << 20;
+    private const long LongestRead = 10 << 20;
+
     /// <param name="facts">The machine.</param>
     /// <param name="repositoryPart">First 8 hex digits of the repository's id; null when there is none to compare with.</param>
     public static IEnumerable<Finding> Judge(MachineFacts facts, string? repositoryPart)
     {
+        if (JudgeAll(facts.Machine) is { } tooMany)
+            yield return tooMany;
         foreach (var disk in facts.Machine.Disks.Where(disk => disk.Untrackable is null))
         {
             foreach (var finding in JudgeDisk(facts, disk, repositoryPart))
                 yield return finding;
         }
+    }
+
+    private static Finding? JudgeAll(Machine machine)
+    {
+        var names = machine.Disks.SelectMany(disk => disk.Bitmaps.Keys).ToList();
+        var words = names.Sum(name => WordsOfBitmap + (2 * name.Length));
+        if (words <= LongestPassedOn)
+            return null;
+        var effect = words > LongestRead
+            ? "libvirt cannot read QEMU's list of them, so the machine does not start"
+            : "libvirt cannot pass on QEMU's list of them, so the machine cannot be backed up while it runs";
+        return Finding.Problem(
+            $"machine '{machine.Name}'", $"Its images carry {names.Count} bitmaps, which is too many: {effect}.",
+            "while it is off, of those that nobody needs: qemu-img bitmap --remove IMAGE NAME");
     }
 
     private static IEnumerable<Finding> JudgeDisk(MachineFacts facts, MachineDisk disk, string? repositoryPart)

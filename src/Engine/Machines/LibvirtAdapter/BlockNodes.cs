@@ -7,10 +7,11 @@ namespace Tidemark.Engine.Machines.LibvirtAdapter;
 /// <param name="Node">QEMU's name of the node.</param>
 /// <param name="File">Path of the image; null for network images.</param>
 /// <param name="Compat">qcow2 version, <c>0.10</c> or <c>1.1</c>; null for other formats.</param>
+/// <param name="Size">Virtual size in bytes; null where QEMU does not tell it.</param>
 /// <param name="DataFile">The external file with its data, as the image names it; null for data in the image itself.</param>
 /// <param name="Bitmaps">Its bitmaps.</param>
 internal sealed record BlockNode(
-    string Node, string? File, string? Compat, string? DataFile, IReadOnlyDictionary<string, BitmapHealth> Bitmaps);
+    string Node, string? File, string? Compat, long? Size, string? DataFile, IReadOnlyDictionary<string, BitmapHealth> Bitmaps);
 
 /// <summary>
 /// Reads QEMU's answer to <c>query-block</c>. Only the running QEMU knows its bitmaps: the image file shows old ones as in use
@@ -72,6 +73,7 @@ internal static class BlockNodes
             Text(inserted, "node-name") ?? "",
             FileOf(Text(inserted, "file")),
             OfFormat(image, "compat"),
+            image.ValueKind == JsonValueKind.Object && image.TryGetProperty("virtual-size", out var size) ? size.GetInt64() : null,
             OfFormat(image, "data-file"),
             bitmaps);
     }

@@ -80,7 +80,8 @@ internal sealed class LibvirtExaminer : IExaminer
             var unseen = new List<string>();
             var changed = machine.State == MachineState.Off
                 ? new Dictionary<(string Disk, string Bitmap), long>()
-                : await ReadChangedAsync(await _connection.GetDomainAsync(Guid.Parse(machineUuid), cancellationToken), cancellationToken);
+                : await ReadChangedAsync(
+                    await _connection.GetDomainAsync(Guid.Parse(machineUuid), cancellationToken), unseen, cancellationToken);
             if (machine.State == MachineState.Off)
                 machine = await OfflineBitmaps.ReadAsync(machine, unseen, cancellationToken);
             return new BitmapFacts
@@ -126,10 +127,16 @@ internal sealed class LibvirtExaminer : IExaminer
     }
 
     private static async Task<Dictionary<(string Disk, string Bitmap), long>> ReadChangedAsync(
-        Domain domain, CancellationToken cancellationToken)
+        Domain domain, List<string> unseen, CancellationToken cancellationToken)
     {
         var description = DomainDescription.Parse(await domain.GetXmlAsync(cancellationToken: cancellationToken));
-        var counts = BitmapCounts.Parse(await domain.QemuMonitorCommandAsync(BlockNodes.Query, cancellationToken: cancellationToken));
+        if (await BlockQuery.TryAskAsync(domain, BlockNodes.Query, cancellationToken) is not { } answer)
+        {
+            unseen.Add("QEMU's list of its bitmaps is longer than libvirt passes on (4 MiB).");
+            return [];
+        }
+
+        var counts = BitmapCounts.Parse(answer);
         return description.Disks.Where(disk => disk.Alias is not null && counts.ContainsKey(disk.Alias))
             .SelectMany(disk => counts[disk.Alias!].Select(count => (Key: (disk.Target, count.Key), count.Value)))
             .ToDictionary(pair => pair.Key, pair => pair.Value);

@@ -101,7 +101,7 @@ internal static partial class LibvirtFreeze
         {
             // libvirt can fail after the transaction and keep the checkpoint it made.
             await CheckpointRemoval.RemoveAsync(domain, request.Checkpoint, CancellationToken.None);
-            throw await JudgeAsync(domain, e);
+            throw await JudgeAsync(domain, request, e);
         }
     }
 
@@ -110,18 +110,24 @@ internal static partial class LibvirtFreeze
         || message.Contains("in active block job", StringComparison.Ordinal);
 
     // What QEMU says of bitmaps comes as an internal error with its words in it.
-    private static async Task<Exception> JudgeAsync(Domain domain, LibvirtException failure)
+    private static async Task<Exception> JudgeAsync(Domain domain, FreezeRequest request, LibvirtException failure)
     {
         var text = failure.LibvirtMessage;
         if (text.Contains("is currently in use by another operation", StringComparison.Ordinal))
-            return new CheckpointUnusableException("", text) { IsBusy = true };
+            return new CheckpointUnusableException("", text) { Health = BitmapHealth.Busy };
         if (text.Contains("is readonly and cannot be modified", StringComparison.Ordinal)
             || text.Contains("is inconsistent and cannot be used", StringComparison.Ordinal))
             return new CheckpointUnusableException("", text);
         // "Can't make bitmap 'NAME' persistent in 'NODE': WHY": version 2, no more room for bitmaps, too many of them.
         var match = NoNewBitmap().Match(text);
         if (!match.Success)
-            return failure;
+        {
+            // Whatever QEMU does not like about bitmaps, a full read may still be had.
+            return request.Disks.Any(disk => disk.Base is not null) && text.Contains("QEMU command 'transaction'", StringComparison.Ordinal)
+                ? new CheckpointUnusableException("", text) { Health = BitmapHealth.Refused }
+                : failure;
+        }
+
         var nodes = BlockNodes.Parse(await domain.QemuMonitorCommandAsync(BlockNodes.Query));
         var description = DomainDescription.Parse(await domain.GetXmlAsync());
         var disk = description.Disks.FirstOrDefault(disk =>

@@ -37,7 +37,17 @@ internal sealed class LibvirtHypervisor : IHypervisor
         {
             var machines = new List<Machine>();
             foreach (var domain in await _connection.ListDomainsAsync(cancellationToken))
-                machines.Add(await DescribeAsync(domain, cancellationToken));
+            {
+                try
+                {
+                    machines.Add(await DescribeAsync(domain, cancellationToken));
+                }
+                catch (LibvirtNotFoundException) when (!cancellationToken.IsCancellationRequested)
+                {
+                    // Undefined meanwhile.
+                }
+            }
+
             return machines;
         });
 
@@ -52,11 +62,13 @@ internal sealed class LibvirtHypervisor : IHypervisor
         LibvirtFailures.TranslateAsync(async () =>
         {
             var domain = await RequireAsync(machine.Uuid, cancellationToken);
-            var flags = DomainXmlFlags.Secure
-                | (await domain.IsPersistentAsync(cancellationToken) ? DomainXmlFlags.Inactive : DomainXmlFlags.None);
-            return MachineFiles.Collect(
-                await domain.GetXmlAsync(flags, cancellationToken), HostProcesses.TpmFolder(machine.Uuid) ?? TpmFolder(machine.Uuid));
+            var text = await DefinitionAsync(domain, DomainXmlFlags.Secure, cancellationToken);
+            return MachineFiles.Collect(text, HostProcesses.TpmFolder(machine.Uuid) ?? TpmFolder(machine.Uuid));
         });
+
+    public Task<string> OpenDefinitionAsync(string machineUuid, CancellationToken cancellationToken) =>
+        LibvirtFailures.TranslateAsync(async () =>
+            await DefinitionAsync(await RequireAsync(machineUuid, cancellationToken), DomainXmlFlags.None, cancellationToken));
 
     public Task<IReadOnlyList<CheckpointRecord>> CheckpointsAsync(string machineUuid, CancellationToken cancellationToken) =>
         LibvirtFailures.TranslateAsync(async () =>
@@ -154,20 +166,34 @@ internal sealed class LibvirtHypervisor : IHypervisor
 
     private async Task<Machine> DescribeAsync(Domain domain, CancellationToken cancellationToken)
     {
+        try
+        {
+            return await DescribeNowAsync(domain, cancellationToken);
+        }
+        catch (LibvirtException e) when (e.Code == LibvirtErrorCode.OperationInvalid)
+        {
+            return await DescribeNowAsync(domain, cancellationToken); // it stopped between two questions
+        }
+    }
+
+    private async Task<Machine> DescribeNowAsync(Domain domain, CancellationToken cancellationToken)
+    {
         var status = await domain.GetStatusAsync(cancellationToken);
         var description = DomainDescription.Parse(await domain.GetXmlAsync(cancellationToken: cancellationToken));
-        var nodes = status.IsActive
-            ? BlockNodes.Parse(await domain.QemuMonitorCommandAsync(BlockNodes.Query, cancellationToken: cancellationToken))
-            : new Dictionary<string, BlockNode>(StringComparer.Ordinal);
-        var all = status.IsActive && description.Disks.Any(disk => disk.Backing.Count > 0)
-            ? BlockNodes.ParseAll(await domain.QemuMonitorCommandAsync(BlockNodes.QueryAll, cancellationToken: cancellationToken))
-            : new Dictionary<string, BlockNode>(StringComparer.Ordinal);
+        const string Nothing = "{}";
+        var top = status.IsActive ? await BlockQuery.TryAskAsync(domain, BlockNodes.Query, cancellationToken) : Nothing;
+        var below = status.IsActive && description.Disks.Any(disk => disk.Backing.Count > 0)
+            ? await BlockQuery.TryAskAsync(domain, BlockNodes.QueryAll, cancellationToken)
+            : Nothing;
+        var (nodes, all) = (BlockNodes.Parse(top ?? Nothing), BlockNodes.ParseAll(below ?? Nothing));
         var disks = new List<MachineDisk>();
         var left = new List<UnprotectedDisk>();
         foreach (var disk in description.Disks)
         {
             if (DiskProtection.WhyNot(disk) is { } reason)
                 left.Add(new UnprotectedDisk(disk.Target, reason));
+            else if (top is null || below is null)
+                left.Add(new UnprotectedDisk(disk.Target, BlockQuery.TooLong));
             else if (!status.IsActive)
                 await DescribeOfflineAsync(disk, disks, left, cancellationToken);
             else if (await TryDescribeAsync(domain, disk, nodes.GetValueOrDefault(disk.Alias ?? ""), cancellationToken) is { } found)
@@ -197,6 +223,7 @@ internal sealed class LibvirtHypervisor : IHypervisor
         var path = node?.File ?? (source.Kind is DiskSourceKind.File or DiskSourceKind.Block ? source.Path : null);
         return new BackingImage(
             path is null ? null : ImageIdentity.Read(path),
+            node?.Size,
             node?.Bitmaps ?? new Dictionary<string, BitmapHealth>(StringComparer.Ordinal));
     }
 
@@ -212,6 +239,11 @@ internal sealed class LibvirtHypervisor : IHypervisor
             left.Add(new UnprotectedDisk(disk.Target, e.Message));
         }
     }
+
+    // As it starts next; a transient machine has only what runs.
+    private static async Task<string> DefinitionAsync(Domain domain, DomainXmlFlags flags, CancellationToken cancellationToken) =>
+        await domain.GetXmlAsync(
+            flags | (await domain.IsPersistentAsync(cancellationToken) ? DomainXmlFlags.Inactive : DomainXmlFlags.None), cancellationToken);
 
     private static async Task<MachineDisk?> TryDescribeAsync(
         Domain domain, DiskDescription disk, BlockNode? node, CancellationToken cancellationToken)

@@ -69,6 +69,7 @@ internal sealed class OfflineChain
     public IReadOnlyList<BackingImage> Backing() => Images.Skip(1)
         .Select(image => new BackingImage(
             ImageIdentity.Read(image.File.Path),
+            image.Info.VirtualSize,
             image.Info.Bitmaps.ToDictionary(
                 bitmap => bitmap.Name, bitmap => Records(bitmap) ? BitmapHealth.Recording : BitmapHealth.Broken, StringComparer.Ordinal)))
         .ToList();

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.Text.Json.Nodes;
+using Tidemark.Engine.Runs;
+
+namespace Tidemark.Engine.Tests;
+
+/// <summary>The journal of a host outlives the version that wrote it: an update must not strand what a dead run left.</summary>
+public sealed class JournalTests : IDisposable
+{
+    private readonly string _root = Directory.CreateTempSubdirectory("tidemark-journal").FullName;
+
+    [Fact]
+    public async Task EntryOfAnOlderVersion_WithoutTheLaterFields_IsRead()
+    {
+        var token = TestContext.Current.CancellationToken;
+        var journal = new Journal(new HostFolders(_root, _root));
+        var entry = new JournalEntry
+        {
+            Run = Guid.NewGuid(),
+            Process = 1,
+            MachineUuid = Guid.NewGuid().ToString("d"),
+            MachineName = "web",
+            Connect = null,
+            Repository = "/srv/backup",
+            RepositoryPart = "0123abcd",
+            Checkpoint = "tidemark-1",
+            Folder = "/run/x",
+            Disks = ["vda"],
+        };
+        await journal.WriteAsync(entry, token);
+        var file = journal.FileOf(entry.Run);
+        var text = JsonNode.Parse(await File.ReadAllTextAsync(file, token))!.AsObject();
+        foreach (var later in (string[])["mayFreeze", "afterThaw", "thawOwed"])
+            Assert.True(text.Remove(later));
+        await File.WriteAllTextAsync(file, text.ToJsonString(), token);
+
+        var read = Assert.Single(await journal.OfMachineAsync(entry.MachineUuid, token));
+
+        Assert.Empty(read.AfterThaw);
+        Assert.Equal(entry with { AfterThaw = [] }, read with { AfterThaw = [], Disks = entry.Disks });
+    }
+
+    public void Dispose() => Directory.Delete(_root, recursive: true);
+}
