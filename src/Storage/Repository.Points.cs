@@ -5,18 +5,29 @@ using System.Text.Json;
 
 namespace Tidemark.Storage;
 
-/// <summary>The restore points found, newest first within each machine, and those that could not be read.</summary>
-public sealed record PointListing(IReadOnlyList<RestorePoint> Points, IReadOnlyList<RepositoryDamagedException> Damaged);
+/// <summary>The restore points found, newest first within each machine, and those that are damaged.</summary>
+public sealed record PointListing(IReadOnlyList<RestorePoint> Points, IReadOnlyList<RepositoryDamagedException> Damaged)
+{
+    /// <summary>Keys of points that the store failed to read, which says nothing of them.</summary>
+    public IReadOnlyList<(string Key, StoreException Failure)> Unread { get; init; } = [];
+}
 
 public sealed partial class Repository
 {
     private const int PointsAtOnce = 16;
+    private const int MaxUnreadPoints = 100; // more: the store is broken, not an object
     private readonly ConcurrentDictionary<string, KnownPoint> _points = new(StringComparer.Ordinal);
 
     /// <summary>
     /// Every restore point of a machine, or of all; deleted ones and tombstones left out. By machine, newest (greatest seq) first.
     /// </summary>
-    public async Task<PointListing> ListPointsAsync(MachineId? machine, CancellationToken cancellationToken)
+    /// <exception cref="StoreException">The store failed, and be it for one point: the others alone decide nothing.</exception>
+    public async Task<PointListing> ListPointsAsync(MachineId? machine, CancellationToken cancellationToken) =>
+        Whole(await ListReadablePointsAsync(machine, cancellationToken));
+
+    /// <summary>Like <see cref="ListPointsAsync"/>, for those who only look or restore: points that the store fails for good to read are
+    /// told, and do not stand in the way of the others.</summary>
+    public async Task<PointListing> ListReadablePointsAsync(MachineId? machine, CancellationToken cancellationToken)
     {
         var (found, retired) = await FindPointsOfAsync(machine, cancellationToken);
         found.RemoveAll(info => retired.Contains((info.Key[ObjectNames.Points.Length..], null)));
@@ -30,8 +41,12 @@ public sealed partial class Repository
         var expired = await MarkedAsync(ObjectNames.Expired, machine is null ? "" : machine + "/", cancellationToken);
         found.RemoveAll(info => info.Key[ObjectNames.Points.Length..] is var suffix
             && (!retired.Contains((suffix, null)) || expired.Contains((suffix, null))));
-        return await ReadPointsAsync(found, machine, expired, cancellationToken);
+        return Whole(await ReadPointsAsync(found, machine, expired, cancellationToken));
     }
+
+    private static PointListing Whole(PointListing listing) => listing.Unread.Count == 0
+        ? listing
+        : throw new StoreException(listing.Unread[0].Failure.Message, isTransient: false, listing.Unread[0].Failure);
 
     /// <summary>Every point that exists or may still be brought back, deleted disks among them, like
     /// <see cref="ListPointsAsync"/>.</summary>
@@ -40,7 +55,7 @@ public sealed partial class Repository
         var (found, _) = await FindPointsOfAsync(machine, cancellationToken);
         var expired = await MarkedAsync(ObjectNames.Expired, machine is null ? "" : machine + "/", cancellationToken);
         found.RemoveAll(info => expired.Contains((info.Key[ObjectNames.Points.Length..], null)));
-        return await ReadPointsAsync(found, machine, expired, cancellationToken);
+        return Whole(await ReadPointsAsync(found, machine, expired, cancellationToken));
     }
 
     private async Task<(List<ObjectInfo> Found, HashSet<(string Point, string? Disk)> Retired)> FindPointsOfAsync(
@@ -69,6 +84,7 @@ public sealed partial class Repository
         var labels = await NewestLabelsAsync(machine is null ? "" : machine + "/", cancellationToken);
         var points = new ConcurrentBag<RestorePoint>();
         var damaged = new ConcurrentBag<RepositoryDamagedException>();
+        var unread = new ConcurrentBag<(string Key, StoreException Failure)>();
         await Parallel.ForEachAsync(found, _context.Scheduler.AtOnce(PointsAtOnce, cancellationToken), async (info, token) =>
         {
             try
@@ -82,10 +98,17 @@ public sealed partial class Repository
             {
                 damaged.Add(failure);
             }
+            catch (StoreException failure) when (!failure.IsTransient && unread.Count < MaxUnreadPoints)
+            {
+                unread.Add((info.Key, failure));
+            }
         });
         var ordered = points.OrderBy(point => point.MachineId.Value, StringComparer.Ordinal).ThenByDescending(point => point.Seq)
             .ThenByDescending(point => point.Id.ToString(), StringComparer.Ordinal);
-        return new PointListing([.. ordered], [.. damaged.OrderBy(failure => failure.DamagedObject, StringComparer.Ordinal)]);
+        return new PointListing([.. ordered], [.. damaged.OrderBy(failure => failure.DamagedObject, StringComparer.Ordinal)])
+        {
+            Unread = [.. unread.OrderBy(point => point.Key, StringComparer.Ordinal)],
+        };
     }
 
     /// <summary>One restore point, or null when it does not exist or was deleted.</summary>

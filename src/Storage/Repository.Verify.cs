@@ -23,7 +23,7 @@ public sealed partial class Repository
             throw new KeyRoleException(
                 $"The key given opens key domain '{Domain}' only; a check of packs part by part at level data needs a full key.");
         using var afresh = new Repository(_context.Fresh());
-        var points = await afresh.ListPointsAsync(null, cancellationToken);
+        var points = await afresh.ListReadablePointsAsync(null, cancellationToken);
         points = points with
         {
             Damaged =

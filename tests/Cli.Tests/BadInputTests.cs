@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 using Tidemark.Lab;
+using Tidemark.TestKit;
 
 namespace Tidemark.Cli.Tests;
 
@@ -189,7 +190,7 @@ public sealed class BadInputTests(LabFixture fixture)
     }
 
     [Fact]
-    public async Task FullRepository_EndsTheRun_AndWhatWasThereStaysSound()
+    public async Task FullRepository_EndsTheRun_WhatWasThereStaysSound_AndGcMakesRoom()
     {
         using var command = new CommandLine(fixture.Host);
         await using var full = await SmallFolder.TryMountAsync(Path.Combine(command.Root, "small"), 4);
@@ -197,15 +198,34 @@ public sealed class BadInputTests(LabFixture fixture)
         command.Environment["TIDEMARK_REPO"] = full!.Path;
         (await command.RunAsync("init")).AssertDone();
         var machine = await LabMachine.DefineAsync(fixture.Host, "cli-norepo", new LabDisk("vda", 16 * Mebi));
-        await machine.WriteAsync("vda", 0, Mebi, 7, CommandLine.Token);
-        (await command.RunAsync("backup", "cli-norepo")).AssertDone();
-        var noise = new byte[8 * Mebi];
-        new Random(8).NextBytes(noise);
+        var noise = new byte[Mebi];
+        for (var seed = 1; seed <= 3; seed++)
+        {
+            new Random(seed).NextBytes(noise);
+            await machine.WriteBytesAsync("vda", 0, noise, CommandLine.Token);
+            (await command.RunAsync("backup", "cli-norepo")).AssertDone();
+        }
+
+        new Random(4).NextBytes(noise);
         await machine.WriteBytesAsync("vda", 0, noise, CommandLine.Token);
-        (await command.RunAsync("backup", "cli-norepo")).AssertRefused(1, "No space left");
-        Assert.Equal(1, (await command.RunAsync("list", "--json")).AssertDone().Json.GetProperty("points").GetArrayLength());
+        var refused = await command.RunAsync("backup", "cli-norepo");
+        refused.AssertRefused(1, $"Folder '{full.Path}' is full");
+        Assert.Contains("hint: tidemark prune, then tidemark gc", refused.Errors, StringComparison.Ordinal);
+        Assert.Equal(3, (await command.RunAsync("list", "--json")).AssertDone().Json.GetProperty("points").GetArrayLength());
         (await command.RunAsync("verify", "--level", "data")).AssertDone();
         Assert.Single(await machine.Domain.ListCheckpointsAsync(CommandLine.Token));
+
+        full.Fill(Room.Bytes); // someone else takes what backups left
+        (await command.RunAsync("prune", "--keep-last", "1")).AssertDone();
+        var gc = (string[])["gc", "--undo-window", "0h", "--max-delete", "100"];
+        (await command.RunAsync(gc)).AssertRefused(1, "gc writes about 1 MiB before it deletes anything");
+        full.Release();
+        (await command.RunAsync(gc)).AssertDone();
+        (await command.RunAsync("backup", "cli-norepo")).AssertDone();
+        (await command.RunAsync("verify", "--level", "data")).AssertDone();
+        var target = Path.Combine(command.Root, "out.img");
+        (await command.RunAsync("restore", "cli-norepo@latest", "--disk", $"vda={target}", "--format", "raw")).AssertDone();
+        Assert.Equal(noise, (await File.ReadAllBytesAsync(target, CommandLine.Token))[..noise.Length]);
         await machine.StopAsync(CommandLine.Token);
     }
 }

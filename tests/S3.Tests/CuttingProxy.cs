@@ -18,6 +18,7 @@ internal sealed class CuttingProxy : IAsyncDisposable
     private readonly int _port;
     private readonly Task _accepting;
     private int _cuts;
+    private bool _isGone;
 
     /// <param name="endpoint">The gateway.</param>
     /// <param name="random">Chooses what is cut.</param>
@@ -30,6 +31,13 @@ internal sealed class CuttingProxy : IAsyncDisposable
     }
 
     public string Endpoint => $"http://127.0.0.1:{((IPEndPoint)_listener.LocalEndpoint).Port}";
+
+    /// <summary>Every connection is cut, and none is made.</summary>
+    public bool IsGone
+    {
+        get => Volatile.Read(ref _isGone);
+        set => Volatile.Write(ref _isGone, value);
+    }
 
     public int Cuts => Volatile.Read(ref _cuts);
 
@@ -62,6 +70,8 @@ internal sealed class CuttingProxy : IAsyncDisposable
         {
             try
             {
+                if (IsGone)
+                    return;
                 await server.ConnectAsync(IPAddress.Loopback, _port, _stop.Token);
                 (client.NoDelay, server.NoDelay) = (true, true);
                 var there = CopyAsync(client.GetStream(), server.GetStream(), cuts: false);
@@ -83,7 +93,7 @@ internal sealed class CuttingProxy : IAsyncDisposable
         var buffer = new byte[64 << 10];
         while (await from.ReadAsync(buffer, _stop.Token) is > 0 and var read)
         {
-            if (cuts && Cut())
+            if (IsGone || (cuts && Cut()))
                 return;
             await to.WriteAsync(buffer.AsMemory(0, read), _stop.Token);
         }

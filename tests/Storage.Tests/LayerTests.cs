@@ -122,26 +122,24 @@ public sealed class LayerTests : IDisposable
         {
             Fault = (verb, key) => isGone ? new StoreException($"Could not {verb} '{key}': gone.", isTransient: true) : null,
         };
-        var policy = new RetryPolicy(TimeProvider.System, new Random(1))
-        {
-            Patience = TimeSpan.FromMilliseconds(300),
-            FirstPause = TimeSpan.FromMilliseconds(10),
-        };
-        await using var store = new RetryStore(faults, policy);
+        var clock = new SteppingClock();
+        await using var store = new RetryStore(faults, new RetryPolicy(clock, new Random(1)) { Patience = TimeSpan.FromHours(1) });
         Assert.Null(await store.HeadAsync("config", Token));
         isGone = true;
         var failure = await Assert.ThrowsAsync<StoreException>(() => store.HeadAsync("config", Token).AsTask());
-        Assert.Contains("gone; tried again for 0 s.", failure.Message, StringComparison.Ordinal);
-        Assert.InRange(faults.Failures, 4, 40);
+        Assert.InRange(clock.Waited.TotalSeconds, 3595, 3600); // the pause that would pass the hour is not begun
+        Assert.Contains($"gone; tried again for {clock.Waited.TotalSeconds:0} s.", failure.Message, StringComparison.Ordinal);
+        Assert.InRange(faults.Failures, 3600 / 5, 3600 / 2);
         var before = faults.Failures;
         await Assert.ThrowsAsync<StoreException>(() => store.HeadAsync("config", Token).AsTask());
         Assert.Equal(1, faults.Failures - before);
         isGone = false;
         Assert.Null(await store.HeadAsync("config", Token));
         isGone = true;
-        before = faults.Failures;
+        (before, var waited) = (faults.Failures, clock.Waited);
         await Assert.ThrowsAsync<StoreException>(() => store.HeadAsync("config", Token).AsTask());
-        Assert.InRange(faults.Failures - before, 4, 40);
+        Assert.InRange(faults.Failures - before, 3600 / 5, 3600 / 2);
+        Assert.InRange((clock.Waited - waited).TotalSeconds, 3595, 3600);
     }
 
     [Fact]

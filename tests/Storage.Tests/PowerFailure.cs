@@ -82,13 +82,12 @@ internal sealed class PowerFailure : FolderFiles
         }
     }
 
-    public override void Delete(string path)
+    public override bool Delete(string path)
     {
         lock (_gate)
         {
             Count();
-            base.Delete(path);
-            Folder(path).Current.Remove(Path.GetFileName(path));
+            return base.Delete(path) && Folder(path).Current.Remove(Path.GetFileName(path));
         }
     }
 

@@ -124,8 +124,8 @@ internal static class GlobalOptions
         this RepositorySession repository, CancellationToken cancellationToken)
     {
         var list = await repository.PointsAsync(cancellationToken);
-        foreach (var damage in list.Damaged)
-            UserOutput.Warning(damage);
+        foreach (var problem in list.Damaged.Concat(list.Unread))
+            UserOutput.Warning(problem);
         return list.Points;
     }
 

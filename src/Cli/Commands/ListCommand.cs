@@ -32,7 +32,9 @@ internal static class ListCommand
         result.Output().Result(new ListDocument(chosen), CliJson.Default.ListDocument, Table);
         foreach (var damage in list.Damaged)
             UserOutput.Error(damage, "tidemark verify");
-        return list.Damaged.Count > 0 ? ExitCode.Damaged : ExitCode.Done;
+        foreach (var unread in list.Unread)
+            UserOutput.Error(unread, null);
+        return list.Damaged.Count > 0 ? ExitCode.Damaged : list.Unread.Count > 0 ? ExitCode.Failed : ExitCode.Done;
     }
 
     private static string Table(ListDocument document)

@@ -96,4 +96,8 @@ public sealed record DoubtInfo(DateTimeOffset? Since, DateTimeOffset Found);
 public sealed record NotProtectedInfo(string Name, string Reason);
 
 /// <summary>The restore points of a repository, and a sentence for each that is damaged.</summary>
-public sealed record PointList(IReadOnlyList<PointInfo> Points, IReadOnlyList<string> Damaged);
+public sealed record PointList(IReadOnlyList<PointInfo> Points, IReadOnlyList<string> Damaged)
+{
+    /// <summary>A sentence for each that the store failed to read, which says nothing of it.</summary>
+    public IReadOnlyList<string> Unread { get; init; } = [];
+}

@@ -94,10 +94,13 @@ public sealed partial class RepositorySession : IAsyncDisposable
     {
         try
         {
-            var listing = await Repository.ListPointsAsync(null, cancellationToken);
+            var listing = await Repository.ListReadablePointsAsync(null, cancellationToken);
             return new PointList(
                 PointMarks.Mark(listing.Points).Reverse().Select(Describe).ToList(),
-                listing.Damaged.Select(damage => damage.Message).ToList());
+                listing.Damaged.Select(damage => damage.Message).ToList())
+            {
+                Unread = listing.Unread.Select(point => point.Failure.Message).ToList(),
+            };
         }
         catch (Exception e) when (e is not OperationCanceledException)
         {
@@ -147,7 +150,8 @@ public sealed partial class RepositorySession : IAsyncDisposable
 
     /// <summary>The stored form of a point that was listed, marked with what is known against it.</summary>
     internal async Task<RestorePoint> FindAsync(PointInfo point, CancellationToken cancellationToken) =>
-        PointMarks.Mark(await PointsOfAsync(point.MachineUuid, cancellationToken)).FirstOrDefault(found => found.ShortId == point.Id)
+        PointMarks.Mark((await Repository.ListReadablePointsAsync(new MachineId(point.MachineUuid), cancellationToken)).Points)
+            .FirstOrDefault(found => found.ShortId == point.Id)
         ?? throw EngineException.Failed($"Restore point '{point.Id}' was deleted meanwhile.", "tidemark list");
 
     internal static PointInfo Describe(RestorePoint point) => new()

@@ -16,7 +16,7 @@ internal static class VerifyRun
         var points = request.Points;
         try
         {
-            var all = await repository.ListPointsAsync(null, cancellationToken);
+            var all = await repository.ListReadablePointsAsync(null, cancellationToken);
             var chosen = points.Count == 0
                 ? null
                 : all.Points.Where(point => points.Contains(point.ShortId, StringComparer.Ordinal)).Select(point => point.Id).ToHashSet();

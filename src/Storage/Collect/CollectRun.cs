@@ -35,6 +35,19 @@ internal sealed class CollectRun : IAsyncDisposable
     public static async Task<CollectResult> RunAsync(
         Repository repository, CollectOptions options, IProgress<CollectProgress>? progress, CancellationToken cancellationToken)
     {
+        try
+        {
+            return await TryRunAsync(repository, options, progress, cancellationToken);
+        }
+        catch (StoreFullException failure)
+        {
+            throw await CollectRoom.ExplainAsync(repository.Context.Store, failure, cancellationToken);
+        }
+    }
+
+    private static async Task<CollectResult> TryRunAsync(
+        Repository repository, CollectOptions options, IProgress<CollectProgress>? progress, CancellationToken cancellationToken)
+    {
         var revoked = await repository.RevokeDeadRunsAsync(cancellationToken);
         var id = repository.Context.NewRun();
         var key = await repository.AnnounceAsync(RunDocument.Collect, ObjectNames.CollectorMachine, id, [], cancellationToken);

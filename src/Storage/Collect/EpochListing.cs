@@ -75,12 +75,12 @@ internal sealed class EpochListing
             var listing = new EpochListing(records);
             if (listing.Finished.Count == 0 && !listing.Begun.Any(epoch => listing.Has(epoch, IndexName)))
                 return listing;
-            if (await listing.TryReadCountingAsync(context, cancellationToken))
+            var isSettled = before is not null && before._records.Keys.ToHashSet(StringComparer.Ordinal).SetEquals(records.Keys);
+            if (await listing.TryReadCountingAsync(context, isSettled, cancellationToken))
                 return listing;
 
             // Epochs that were all cancelled have no index; that nothing changed meanwhile tells them from a lost race.
-            if (before is not null && before._records.Keys.ToHashSet(StringComparer.Ordinal).SetEquals(records.Keys)
-                && !listing.Begun.Any(epoch => listing.Has(epoch, IndexName)))
+            if (isSettled && !listing.Begun.Any(epoch => listing.Has(epoch, IndexName)))
                 return listing;
             before = listing;
         }
@@ -98,13 +98,26 @@ internal sealed class EpochListing
         return await context.ReadSealedAsync(key, cancellationToken) is { } plain ? Parse(key, plain, type) : null;
     }
 
-    // A listing may show an epoch's done and have passed its index before that existed, hence asked for by name.
-    private async ValueTask<bool> TryReadCountingAsync(RepositoryContext context, CancellationToken cancellationToken)
+    // A listing may show an epoch's done and have passed its index before that existed, hence asked for by name. One that is missing
+    // went with the records of old epochs, and then a new listing shows newer ones; or, when that shows nothing new, by another hand.
+    private async ValueTask<bool> TryReadCountingAsync(RepositoryContext context, bool isSettled, CancellationToken cancellationToken)
     {
         var listed = Begun.Where(epoch => Has(epoch, IndexName));
         foreach (var epoch in Finished.Concat(listed).Distinct().OrderDescending())
         {
             var index = await ReadRecordAsync(context, epoch, IndexName, FormatJson.Default.CollectedIndexDocument, cancellationToken);
+            var verdict = index is null && IsDone(epoch) && Has(epoch, Verdict)
+                ? await ReadRecordAsync(context, epoch, Verdict, FormatJson.Default.VerdictDocument, cancellationToken)
+                : null;
+            if (verdict is { Cancel: false })
+            {
+                if (!isSettled)
+                    return false;
+                index = new CollectedIndexDocument { Segments = verdict.Segments, Superseded = verdict.Superseded };
+                (IndexEpoch, Index, Roster) = (epoch, index, new Roster(verdict.Roster));
+                return true;
+            }
+
             if (index is null)
                 continue;
             var roster = await ReadRosterAsync(context, epoch, cancellationToken);

@@ -9,7 +9,8 @@ internal sealed record MovedPack(IndexedPack Pack, IReadOnlyList<PackEntry> Entr
 
 /// <summary>
 /// Copies what condemned packs still hold into packs of the collect run, as it is, no data key needed. A pack's bytes are hashed first,
-/// and the copy stays in the name of the writer that made it, so that it is worth as much as the original (I19). Memory: one pack.
+/// and the copy stays in the name of the writer that made it, so that it is worth as much as the original (I19). Memory: one pack, and some
+/// bytes for each blob moved.
 /// </summary>
 internal sealed class PackMover(RepositoryContext context, CollectorIndex index, RunId run, CollectorRules rules)
 {
@@ -22,12 +23,14 @@ internal sealed class PackMover(RepositoryContext context, CollectorIndex index,
     public long Length => _moved.Sum(pack => (long)pack.Pack.Size);
 
     /// <summary>Moves what is needed of each pack, durably; returns the packs of which nothing is needed any more. The others are
-    /// damaged and stay.</summary>
+    /// damaged, or the store has no room for what they hold, and stay.</summary>
     public async Task<IReadOnlyList<CollectorPack>> MoveAsync(IReadOnlyList<CollectorPack> packs, CancellationToken cancellationToken)
     {
         var emptied = new List<CollectorPack>();
         foreach (var group in packs.OrderBy(pack => pack.Rank).GroupBy(pack => (pack.Name.Writer, pack.Name.IsData)))
         {
+            var copies = new List<(CollectorPack Pack, IReadOnlyList<StoredBlob> Blobs)>();
+            var isFull = false;
             using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
             Exception? failure = null;
             var writer = new PackWriter(
@@ -44,17 +47,25 @@ internal sealed class PackMover(RepositoryContext context, CollectorIndex index,
                 {
                     foreach (var pack in group)
                     {
-                        if (await TryMoveAsync(pack, writer, stop.Token))
-                            emptied.Add(pack);
+                        if (await TryMoveAsync(pack, writer, stop.Token) is { } blobs)
+                            copies.Add((pack, blobs));
                     }
 
                     await writer.FinishAsync();
+                }
+                catch (Exception cause) when ((failure ?? cause) is StoreFullException)
+                {
+                    isFull = true; // sparse packs are moved where there is room; what is dead goes all the same
                 }
                 catch (OperationCanceledException) when (failure is not null)
                 {
                     throw failure;
                 }
             }
+
+            emptied.AddRange(copies.Where(copy => copy.Blobs.All(blob => blob.IsDurable)).Select(copy => copy.Pack));
+            if (isFull)
+                break;
         }
 
         return emptied;
@@ -67,7 +78,7 @@ internal sealed class PackMover(RepositoryContext context, CollectorIndex index,
         return Task.CompletedTask;
     }
 
-    private async Task<bool> TryMoveAsync(CollectorPack pack, PackWriter writer, CancellationToken cancellationToken)
+    private async Task<IReadOnlyList<StoredBlob>?> TryMoveAsync(CollectorPack pack, PackWriter writer, CancellationToken cancellationToken)
     {
         var length = (int)pack.Size;
         var buffer = ArrayPool<byte>.Shared.Rent(length);
@@ -75,16 +86,21 @@ internal sealed class PackMover(RepositoryContext context, CollectorIndex index,
         {
             var bytes = buffer.AsMemory(0, length);
             if (await ReadAsync(pack, bytes, cancellationToken) is not { } contents)
-                return false;
+                return null;
             var number = index.NumberOf(pack.Name);
             var needed = contents.Where(entry => IsNeeded(entry, number) && entry.Offset + (long)entry.Length <= length).ToArray();
             if (needed.Length != pack.LiveBlobs)
-                return false;
+                return null;
+            var blobs = new List<StoredBlob>(needed.Length);
             foreach (var entry in needed)
+            {
+                blobs.Add(new StoredBlob());
                 await writer.AppendAsync(
-                    new StoredBlob(), entry.Id, (int)entry.PlainLength, entry.Kind, entry.Compression,
+                    blobs[^1], entry.Id, (int)entry.PlainLength, entry.Kind, entry.Compression,
                     bytes.Slice((int)entry.Offset, (int)entry.Length));
-            return true;
+            }
+
+            return blobs;
         }
         finally
         {

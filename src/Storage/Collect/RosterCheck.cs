@@ -17,8 +17,8 @@ internal static class RosterCheck
             key, $"the {expected.Size} bytes with SHA-256 '{expected.Sha256}' of the last collection", $"{size} bytes with '{hash}'");
     }
 
-    /// <summary>What is wrong with the points of the last roster; those whose bytes do not open at all are left to whoever lists
-    /// points.</summary>
+    /// <summary>What is wrong with the points of the last roster; those that can't be read, or do not open at all, are left to
+    /// whoever lists points.</summary>
     public static async Task<IReadOnlyList<RepositoryDamagedException>> ProblemsAsync(
         Repository repository, CancellationToken cancellationToken)
     {
@@ -28,15 +28,17 @@ internal static class RosterCheck
         foreach (var expected in roster.Points)
         {
             var suffix = $"{expected.Machine}/{expected.Run}";
+            ObjectInfo? info = null;
             try
             {
-                var info = await store.HeadAsync(ObjectNames.Points + suffix, cancellationToken);
+                info = await store.HeadAsync(ObjectNames.Points + suffix, cancellationToken);
                 var known = info is { Size: > 0 } ? await repository.ReadPointAsync(ObjectNames.Points + suffix, cancellationToken) : null;
                 if (Compare(expected, info?.Size, known?.Hash ?? "") is { } problem
                     && await store.HeadAsync(ObjectNames.Retired + suffix, cancellationToken) is null)
                     problems.Add(problem);
             }
-            catch (RepositoryDamagedException)
+            catch (Exception failure) when (
+                failure is RepositoryDamagedException || (failure is StoreException { IsTransient: false } && info is not null))
             {
                 continue;
             }

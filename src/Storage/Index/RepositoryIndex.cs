@@ -3,11 +3,12 @@ namespace Tidemark.Storage;
 
 /// <summary>
 /// Where blobs lie, from the segments of one listing, loaded on first need, and from what this run adds. Safe from any thread.
-/// A segment that is gone or damaged costs dedup, nothing else; verify finds it.
+/// A segment that is gone or damaged costs a writer dedup, nothing else, and a reader a look into every pack that no other segment
+/// names; verify finds it.
 /// </summary>
 /// <param name="context">The repository.</param>
 /// <param name="listing">The segments.</param>
-/// <param name="adoptFor">The machine whose failed runs' packs are looked for, too; null for none.</param>
+/// <param name="adoptFor">A writer's machine, whose failed runs' packs are looked for, too; null for a reader.</param>
 internal sealed class RepositoryIndex(RepositoryContext context, IndexListing listing, MachineId? adoptFor = null) : IDisposable
 {
     private const int LoadsAtOnce = 4;
@@ -138,6 +139,7 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
     {
         lock (_gate)
             _table.Reserve(listing.EstimatedEntries);
+        var isWhole = true;
         var options = context.Scheduler.AtOnce(LoadsAtOnce, cancellationToken);
         await Parallel.ForEachAsync(listing.Segments, options, async (key, token) =>
         {
@@ -145,17 +147,39 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
             {
                 if (await context.ReadSealedAsync(key, token) is { } plain)
                     Merge(IndexSegment.Read(key, plain));
+                else
+                    Volatile.Write(ref isWhole, false);
             }
             catch (RepositoryDamagedException)
             {
-                return;
+                Volatile.Write(ref isWhole, false);
             }
         });
+        if (!isWhole && adoptFor is null && (await EpochListing.ReadAsync(context, cancellationToken)).IndexEpoch == listing.Epoch)
+            await AddUnnamedAsync(cancellationToken); // else a collector has folded it away, and a newer index tells more
         if (adoptFor is { } machine)
         {
             foreach (var adopted in await Adoption.FindAsync(context, machine, MayAdopt, cancellationToken))
                 Adopt(adopted);
         }
+    }
+
+    // Packs say themselves what they hold: without a segment everything is still found, only slower.
+    private async Task AddUnnamedAsync(CancellationToken cancellationToken)
+    {
+        var packs = new List<(PackName Name, long Size)>();
+        await foreach (var info in context.Store.ListAsync(ObjectNames.Packs, cancellationToken))
+        {
+            if (PackName.TryParse(info.Key) is { } name && MayAdopt(name) && info.Size <= uint.MaxValue)
+                packs.Add((name, info.Size));
+        }
+
+        await Parallel.ForEachAsync(packs, context.Scheduler.AtOnce(context.Store.ReadsAtOnce, cancellationToken), async (pack, token) =>
+        {
+            var kind = pack.Name.IsData ? BlobKind.Chunk : BlobKind.Node;
+            if (await Adoption.TryReadAsync(context, pack.Name, pack.Size, kind, token) is { } found)
+                Add(found.Pack, found.Chunks, isHearsay: true);
+        });
     }
 
     private bool MayAdopt(PackName pack)

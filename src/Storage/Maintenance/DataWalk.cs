@@ -3,10 +3,10 @@ namespace Tidemark.Storage;
 
 /// <summary>
 /// Opens every chunk and node that trees reach, each once, whatever number of trees share it. Marks are kept in the index's table, by
-/// themselves only for blobs the index does not know.
+/// themselves only for blobs the index does not know. What is damaged, or what the store fails for good to read, is reported.
 /// </summary>
 internal sealed class DataWalk(
-    RepositoryContext context, BlobReader blobs, Action<BlobId, RepositoryDamagedException> damaged, Action<long> advance)
+    RepositoryContext context, BlobReader blobs, Action<BlobId, BlobLocation, Exception> failed, Action<long> advance)
 {
     private readonly HashSet<BlobId> _unindexed = [];
     private readonly List<WantedChunk> _wanted = [];
@@ -33,7 +33,7 @@ internal sealed class DataWalk(
             return;
         Blobs += _wanted.Count;
         var planned = new PlannedChunks(context, blobs, _chunkSize);
-        await planned.ReadAsync(_wanted, Seen, (chunk, failure) => damaged(chunk.Id, failure), cancellationToken);
+        await planned.ReadAsync(_wanted, Seen, (chunk, failure) => failed(chunk.Id, chunk.Location, failure), cancellationToken);
         _wanted.Clear();
     }
 
@@ -53,9 +53,9 @@ internal sealed class DataWalk(
             Blobs++;
             node = await blobs.ReadNodeAsync(id, location, level, chunkLog2, cancellationToken);
         }
-        catch (RepositoryDamagedException failure)
+        catch (Exception failure) when (failure is RepositoryDamagedException or StoreException { IsTransient: false })
         {
-            damaged(id, failure);
+            failed(id, location, failure);
             return;
         }
 

@@ -38,6 +38,8 @@ internal sealed class VerifyRun : IDisposable
         var readable = points.Points.Where(point => level != VerifyLevel.Data || _repository.Opens(point.Domain)).ToArray();
         foreach (var failure in points.Damaged)
             _damage[failure.DamagedObject] = failure.Message;
+        foreach (var (key, failure) in points.Unread)
+            AddUnread(key, failure);
         var packs = new Dictionary<string, long>(StringComparer.Ordinal);
         await foreach (var info in _context.Store.ListAsync(ObjectNames.Packs, cancellationToken))
             packs.Add(info.Key, info.Size);
@@ -180,6 +182,11 @@ internal sealed class VerifyRun : IDisposable
             _damage[key] = failure.Message;
             return null;
         }
+        catch (StoreException failure) when (!failure.IsTransient)
+        {
+            AddUnread(key, failure);
+            return null;
+        }
     }
 
     // What is missing from the listing may have been written since: the store is asked again.
@@ -207,13 +214,29 @@ internal sealed class VerifyRun : IDisposable
         await Parallel.ForEachAsync(entries, options, async (entry, token) =>
         {
             Interlocked.Increment(ref _opened);
-            if (_damage.ContainsKey(entry.Pack) || await BlobProbe.OpensAsync(_context, keys, entry.Pack, entry.Entry, token))
+            if (_damage.ContainsKey(entry.Pack) || _unread.ContainsKey(entry.Pack)
+                || await OpensAsync(keys, entry.Pack, entry.Entry, token))
                 return;
             _damage[entry.Pack] = new RepositoryDamagedException(
                 entry.Pack, $"blob '{entry.Entry.Id}' at offset {entry.Entry.Offset}", "bytes that do not open as it").Message;
             lock (_sound)
                 _sound.Remove(entry.Pack);
         });
+    }
+
+    private async ValueTask<bool> OpensAsync(DataKeys keys, string pack, IndexEntry entry, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await BlobProbe.OpensAsync(_context, keys, pack, entry, cancellationToken);
+        }
+        catch (StoreException failure) when (!failure.IsTransient)
+        {
+            AddUnread(pack, failure);
+            lock (_sound)
+                _sound.Remove(pack);
+            return true; // nothing is said against it
+        }
     }
 
     private async Task HashPacksAsync(IReadOnlyList<string> packs, CancellationToken cancellationToken)
@@ -233,9 +256,9 @@ internal sealed class VerifyRun : IDisposable
             {
                 return; // deleted by maintenance since it was listed
             }
-            catch (StoreException failure) when (!failure.IsTransient && _unread.Count < MaxUnread)
+            catch (StoreException failure) when (!failure.IsTransient)
             {
-                _unread[key] = failure.Message; // a bad sector, say: the other packs are looked at all the same (I20)
+                AddUnread(key, failure);
             }
         });
     }
@@ -261,10 +284,26 @@ internal sealed class VerifyRun : IDisposable
         _progress?.Report(total);
     }
 
-    private void ReportBlob(BlobId id, RepositoryDamagedException failure)
+    private void ReportBlob(BlobId id, BlobLocation location, Exception failure)
     {
-        _damagedBlobs[id] = failure.DamagedObject;
-        _damage.TryAdd(failure.DamagedObject, failure.Message);
+        if (failure is RepositoryDamagedException damage)
+            ReportDamage(id, damage);
+        else
+            AddUnread(location.Pack?.Key ?? ObjectNames.Index, (StoreException)failure);
+    }
+
+    private void ReportDamage(BlobId id, RepositoryDamagedException damage)
+    {
+        _damagedBlobs[id] = damage.DamagedObject;
+        _damage.TryAdd(damage.DamagedObject, damage.Message);
+    }
+
+    // A bad sector, say: the rest is looked at all the same (I20).
+    private void AddUnread(string key, StoreException failure)
+    {
+        if (_unread.Count >= MaxUnread && !_unread.ContainsKey(key))
+            throw new StoreException($"More than {MaxUnread} objects can't be read, the last: {failure.Message}", false, failure);
+        _unread.TryAdd(key, failure.Message);
     }
 
     private void MarkSound(string key)
@@ -321,7 +360,7 @@ internal sealed class VerifyRun : IDisposable
             return affected;
         var reach = new DamageReach(_blobs, assessment.Lost, (id, failure) =>
         {
-            ReportBlob(id, failure);
+            ReportDamage(id, failure);
             assessment.AddLost(id, failure.DamagedObject);
         });
         foreach (var point in points)

@@ -17,52 +17,70 @@ internal sealed class BlobReader(RepositoryContext context, BlobReader? indexed 
 
     /// <summary>Fills <paramref name="chunk"/>, which has the chunk's size, from the repository.</summary>
     /// <exception cref="RepositoryDamagedException">No place has these bytes.</exception>
-    public async ValueTask ReadChunkAsync(BlobId id, BlobLocation hint, Memory<byte> chunk, CancellationToken cancellationToken)
-    {
-        if (await TryReadChunkAsync(id, hint, chunk, cancellationToken))
-            return;
-        var place = hint;
-        do
-        {
-            for (var copy = 0; await LookUpAsync(id, copy, cancellationToken) is { IsKnown: true } other; copy++)
-            {
-                if (other != hint && await TryReadChunkAsync(id, other, chunk, cancellationToken))
-                    return;
-                place = place.IsKnown ? place : other;
-            }
-        }
-        while (await ReloadAsync(cancellationToken));
-
-        throw await DamageAsync(id, "chunk", place, cancellationToken);
-    }
+    /// <exception cref="StoreException">The store failed for a place, and no other has them.</exception>
+    public async ValueTask ReadChunkAsync(BlobId id, BlobLocation hint, Memory<byte> chunk, CancellationToken cancellationToken) =>
+        await ReadAnywhereAsync(id, "chunk", hint, place => TryReadChunkAsync(id, place, chunk, cancellationToken), cancellationToken);
 
     /// <summary>A node of a tree, from the cache or the repository.</summary>
     /// <exception cref="RepositoryDamagedException">No place has this node.</exception>
+    /// <exception cref="StoreException">The store failed for a place, and no other has it.</exception>
     public async ValueTask<TreeNode> ReadNodeAsync(
         BlobId id, BlobLocation hint, int level, int chunkLog2, CancellationToken cancellationToken)
     {
         if (context.Nodes.Find(id) is { } cached && cached.Level == level)
             return cached;
-        var node = await TryReadNodeAsync(id, hint, level, chunkLog2, cancellationToken);
-        var place = hint;
-        for (var copy = 0; node is null; copy++)
-        {
-            var other = await LookUpAsync(id, copy, cancellationToken);
-            if (!other.IsKnown)
-            {
-                if (!await ReloadAsync(cancellationToken))
-                    throw await DamageAsync(id, "node", place, cancellationToken);
-                copy = -1;
-                continue;
-            }
+        TreeNode? node = null;
+        await ReadAnywhereAsync(
+            id, "node", hint,
+            async place => (node = await TryReadNodeAsync(id, place, level, chunkLog2, cancellationToken)) is not null, cancellationToken);
+        context.Nodes.Add(id, node!);
+        return node!;
+    }
 
-            place = place.IsKnown ? place : other;
-            if (other != hint)
-                node = await TryReadNodeAsync(id, other, level, chunkLog2, cancellationToken);
+    // The hint, then every copy that the index names, then those of a newer index. One of them may lie on a bad sector while another
+    // can be read; only when none is good does the failure count, and it is the store's, no damage (I20).
+    private async ValueTask ReadAnywhereAsync(
+        BlobId id, string what, BlobLocation hint, Func<BlobLocation, ValueTask<bool>> read, CancellationToken cancellationToken)
+    {
+        StoreException? unread = null;
+        try
+        {
+            if (await TryAsync(hint))
+                return;
+            var first = hint;
+            do
+            {
+                for (var copy = 0; await LookUpAsync(id, copy, cancellationToken) is { IsKnown: true } other; copy++)
+                {
+                    if (other != hint && await TryAsync(other))
+                        return;
+                    first = first.IsKnown ? first : other;
+                }
+            }
+            while (await ReloadAsync(cancellationToken));
+
+            if (unread is null)
+                throw await DamageAsync(id, what, first, cancellationToken);
+        }
+        catch (StoreException) when (unread is not null)
+        {
+            // What failed first says more than what failed in the search for another place.
         }
 
-        context.Nodes.Add(id, node);
-        return node;
+        throw new StoreException(unread.Message, unread.IsTransient, unread) { Hint = unread.Hint };
+
+        async ValueTask<bool> TryAsync(BlobLocation place)
+        {
+            try
+            {
+                return await read(place);
+            }
+            catch (StoreException failure) when (!failure.IsTransient)
+            {
+                unread ??= failure;
+                return false;
+            }
+        }
     }
 
     /// <summary>Opens a chunk's blob that was already read; false when it is not that chunk.</summary>

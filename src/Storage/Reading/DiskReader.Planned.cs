@@ -21,7 +21,7 @@ public sealed partial class DiskReader
             await planned.ReadAsync(
                 wanted,
                 (chunk, content, token) => sink(chunk.Chunk << _tree.ChunkLog2, content[.._tree.Shape.LengthOf(chunk.Chunk)], token),
-                damaged: null,
+                failed: null,
                 cancellationToken);
         }
     }

@@ -22,13 +22,13 @@ internal sealed class PlannedChunks(RepositoryContext context, BlobReader blobs,
     private const int RangeTarget = 4 << 20;
     private const int RangeGap = 64 << 10; // read over rather than seek
 
-    /// <summary>Reads all; a damaged chunk goes to <paramref name="damaged"/>, or is thrown without one.</summary>
+    /// <summary>Reads all; a chunk that is damaged, or that the store fails for good to read, goes to <paramref name="failed"/>; without
+    /// one it is thrown.</summary>
     public Task ReadAsync(
-        IEnumerable<WantedChunk> wanted, ChunkSink sink, Action<WantedChunk, RepositoryDamagedException>? damaged,
-        CancellationToken cancellationToken)
+        IEnumerable<WantedChunk> wanted, ChunkSink sink, Action<WantedChunk, Exception>? failed, CancellationToken cancellationToken)
     {
         var options = context.Scheduler.AtOnce(context.Store.ReadsAtOnce, cancellationToken);
-        return Parallel.ForEachAsync(Plan(wanted), options, (range, token) => ReadRangeAsync(range, sink, damaged, token));
+        return Parallel.ForEachAsync(Plan(wanted), options, (range, token) => ReadRangeAsync(range, sink, failed, token));
     }
 
     private static List<List<WantedChunk>> Plan(IEnumerable<WantedChunk> wanted)
@@ -55,8 +55,7 @@ internal sealed class PlannedChunks(RepositoryContext context, BlobReader blobs,
     }
 
     private async ValueTask ReadRangeAsync(
-        List<WantedChunk> range, ChunkSink sink, Action<WantedChunk, RepositoryDamagedException>? damaged,
-        CancellationToken cancellationToken)
+        List<WantedChunk> range, ChunkSink sink, Action<WantedChunk, Exception>? failed, CancellationToken cancellationToken)
     {
         var (first, last) = (range[0].Location, range[^1].Location);
         var length = first.IsKnown ? (int)Math.Min(last.Offset + (long)last.Length - first.Offset, StorageLimits.MaxBlob) : 0;
@@ -72,7 +71,7 @@ internal sealed class PlannedChunks(RepositoryContext context, BlobReader blobs,
                 if (wanted.Id != opened)
                 {
                     opened = default;
-                    if (!await OpenAsync(wanted, first, bytes.AsMemory(0, read), content, damaged, cancellationToken))
+                    if (!await OpenAsync(wanted, first, bytes.AsMemory(0, read), content, failed, cancellationToken))
                         continue;
                     opened = wanted.Id;
                 }
@@ -88,7 +87,7 @@ internal sealed class PlannedChunks(RepositoryContext context, BlobReader blobs,
 
     private async ValueTask<bool> OpenAsync(
         WantedChunk wanted, BlobLocation first, ReadOnlyMemory<byte> bytes, Memory<byte> chunk,
-        Action<WantedChunk, RepositoryDamagedException>? damaged, CancellationToken cancellationToken)
+        Action<WantedChunk, Exception>? failed, CancellationToken cancellationToken)
     {
         var at = wanted.Location.IsKnown ? (long)wanted.Location.Offset - first.Offset : long.MaxValue;
         var isRead = at <= bytes.Length && wanted.Location.Length <= bytes.Length - at;
@@ -99,9 +98,10 @@ internal sealed class PlannedChunks(RepositoryContext context, BlobReader blobs,
             await blobs.ReadChunkAsync(wanted.Id, wanted.Location, chunk, cancellationToken);
             return true;
         }
-        catch (RepositoryDamagedException failure) when (damaged is not null)
+        catch (Exception failure) when (
+            failed is not null && failure is RepositoryDamagedException or StoreException { IsTransient: false })
         {
-            damaged(wanted, failure);
+            failed!(wanted, failure);
             return false;
         }
     }
@@ -112,9 +112,9 @@ internal sealed class PlannedChunks(RepositoryContext context, BlobReader blobs,
         {
             return target.IsEmpty ? 0 : await context.Store.ReadAsync(first.Pack!.Key, first.Offset, target, cancellationToken);
         }
-        catch (ObjectMissingException)
+        catch (StoreException failure) when (!failure.IsTransient)
         {
-            return 0; // each chunk then looks for another place
+            return 0; // each chunk is then read by itself, elsewhere where that is possible
         }
     }
 }

@@ -3,7 +3,7 @@ using System.Buffers;
 
 namespace Tidemark.Storage;
 
-/// <summary>A chunk pack of a failed run, with its contents.</summary>
+/// <summary>A pack that is known by its own contents: of chunks, for one of a failed run.</summary>
 internal sealed record AdoptedPack(IndexedPack Pack, IReadOnlyList<PackEntry> Chunks);
 
 /// <summary>
@@ -36,7 +36,7 @@ internal static class Adoption
         var adopted = new AdoptedPack?[found.Count];
         var options = context.Scheduler.AtOnce(ReadsAtOnce, cancellationToken);
         await Parallel.ForAsync(0, found.Count, options, async (number, token) =>
-            adopted[number] = await TryReadAsync(context, found[number].Name, found[number].Size, token));
+            adopted[number] = await TryReadAsync(context, found[number].Name, found[number].Size, BlobKind.Chunk, token));
         return [.. adopted.OfType<AdoptedPack>()];
     }
 
@@ -58,8 +58,9 @@ internal static class Adoption
         return [.. failed.Where(run => string.CompareOrdinal(run.ToString(), newest) > 0)];
     }
 
-    private static async ValueTask<AdoptedPack?> TryReadAsync(
-        RepositoryContext context, PackName name, long size, CancellationToken cancellationToken)
+    /// <summary>What a pack says of itself, blobs of one kind; null when it can't be read so.</summary>
+    public static async ValueTask<AdoptedPack?> TryReadAsync(
+        RepositoryContext context, PackName name, long size, BlobKind kind, CancellationToken cancellationToken)
     {
         try
         {
@@ -72,9 +73,9 @@ internal static class Adoption
                 tail = await ReadEndAsync(context.Store, name, size, length, cancellationToken);
             if (tail.Length < length || Open(context, footer.Id, tail.AsSpan(tail.Length - length, (int)footer.Length)) is not { } entries)
                 return null;
-            PackEntry[] chunks = [.. entries.Where(entry => entry.Kind == BlobKind.Chunk)];
-            return chunks.All(entry => entry.Offset + (long)entry.Length <= footer.Offset && entry.Length <= StorageLimits.MaxBlob)
-                ? new AdoptedPack(new IndexedPack(name, (uint)size), chunks)
+            PackEntry[] blobs = [.. entries.Where(entry => entry.Kind == kind)];
+            return blobs.All(entry => entry.Offset + (long)entry.Length <= footer.Offset && entry.Length <= StorageLimits.MaxBlob)
+                ? new AdoptedPack(new IndexedPack(name, (uint)size), blobs)
                 : null;
         }
         catch (ObjectMissingException)

@@ -10,6 +10,7 @@ public sealed partial class BackupRun
     /// <summary>Makes everything durable, then creates the restore point: the one decision of a backup (I4).</summary>
     /// <exception cref="RunRevokedException">Someone put this run's tombstone.</exception>
     /// <exception cref="CommitUnknownException">The store failed and did not answer whether the point exists.</exception>
+    /// <exception cref="StoreFullException">The store has no room; nothing was committed.</exception>
     /// <exception cref="StoreException">The store failed before the commit was tried.</exception>
     public async Task<RestorePoint> CommitAsync(RestorePointDraft draft, CancellationToken cancellationToken)
     {
@@ -124,6 +125,11 @@ public sealed partial class BackupRun
                     throw new RunRevokedException(
                         $"Run '{Id}' of machine '{MachineId}' took more than 7 days for its commit; it may have been revoked meanwhile.");
                 return;
+            }
+            catch (StoreFullException failure) when (attempt == 1)
+            {
+                Fail(failure); // nothing was created: a failure like any before the commit
+                throw;
             }
             catch (StoreException failure)
             {

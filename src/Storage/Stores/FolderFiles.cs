@@ -16,12 +16,27 @@ internal class FolderFiles
 
     public virtual void Flush(SafeFileHandle file, string path) => RandomAccess.FlushToDisk(file);
 
+    /// <summary>Bytes free for a user, and all bytes, of the file system that a folder lies on; null where that can't be told.</summary>
+    public virtual (long Free, long Total)? Room(string path)
+    {
+        try
+        {
+            var drive = new DriveInfo(path);
+            return (drive.AvailableFreeSpace, drive.TotalSize);
+        }
+        catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
+        {
+            return null;
+        }
+    }
+
     /// <summary>Gives a file a second name; false when that name exists.</summary>
     public virtual bool Link(string existing, string name) => Posix.Link(existing, name);
 
     public virtual void CreateFolder(string path) => Directory.CreateDirectory(path);
 
-    public virtual void Delete(string path) => File.Delete(path);
+    /// <summary>Removes a file; false when there is none.</summary>
+    public virtual bool Delete(string path) => Posix.Unlink(path);
 
     public virtual void SyncFolder(string path) => Posix.SyncFolder(path);
 }

@@ -22,14 +22,15 @@ public sealed partial class FolderStore
             if (listed != 1)
                 throw Unsuitable("an object just written is not listed");
         }
-        catch (StoreException failure) when (failure is not StoreUnsuitableException)
+        catch (StoreException failure) when (failure is not (StoreUnsuitableException or StoreFullException))
         {
-            throw new StoreUnsuitableException(
-                $"Folder '{_root}' can't hold a repository: {failure.InnerException?.Message ?? failure.Message}", failure);
+            throw new StoreException(
+                $"Folder '{_root}' can't hold a repository now: {failure.InnerException?.Message ?? failure.Message}",
+                failure.IsTransient, failure);
         }
         finally
         {
-            RemoveProbe(key);
+            RemoveOwn(PathOf(key)); // its folder stays: others may be probing there
         }
     }
 
@@ -44,7 +45,7 @@ public sealed partial class FolderStore
             {
                 using var second = File.OpenHandle(path, FileMode.CreateNew, FileAccess.Write, FileShare.ReadWrite);
             }
-            catch (IOException)
+            catch (IOException exists) when (exists.HResult == Posix.ErrnoExists)
             {
                 return;
             }
@@ -57,20 +58,7 @@ public sealed partial class FolderStore
         }
         catch (Exception failure) when (failure is (IOException or UnauthorizedAccessException) and not StoreException)
         {
-            throw new StoreUnsuitableException($"Folder '{_root}' can't hold a repository: {failure.Message}", failure);
-        }
-    }
-
-    private void RemoveProbe(string key)
-    {
-        try
-        {
-            File.Delete(PathOf(key));
-            Directory.Delete(Path.Combine(_root, "probe"));
-        }
-        catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
-        {
-            return; // the probe's result stands; an unlisted leftover of one byte does no harm
+            throw WriteFailed(TmpName, failure);
         }
     }
 

@@ -64,15 +64,16 @@ public sealed partial class FolderStore
     private sealed class Upload : IObjectUpload
     {
         private readonly FolderStore _store;
+        private readonly bool _isPack;
         private readonly string _path;
         private readonly SafeFileHandle _file;
         private long _length;
         private bool _isDirect;
         private bool _isBuffered; // for good: this file system has nothing else
 
-        public Upload(FolderStore store)
+        public Upload(FolderStore store, bool isPack)
         {
-            _store = store;
+            (_store, _isPack) = (store, isPack);
             _path = Path.Combine(store.TmpFolder, Guid.NewGuid().ToString("N"));
             try
             {
@@ -81,13 +82,15 @@ public sealed partial class FolderStore
             }
             catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
             {
-                throw store.Failed("write", TmpName, failure);
+                throw store.WriteFailed(TmpName, failure);
             }
         }
 
         public ValueTask WriteAsync(ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
         {
             cancellationToken.ThrowIfCancellationRequested();
+            if (_isPack)
+                _store.RequireRoom(bytes.Length);
             try
             {
                 SetDirect(bytes.Length >= DirectFrom && DirectIo.Fits(_length, bytes.Span));
@@ -97,7 +100,7 @@ public sealed partial class FolderStore
             }
             catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
             {
-                throw _store.Failed("write", TmpName, failure);
+                throw _store.WriteFailed(TmpName, failure);
             }
         }
 
@@ -128,16 +131,25 @@ public sealed partial class FolderStore
         public ValueTask<bool> CommitAsync(string key, CancellationToken cancellationToken)
         {
             cancellationToken.ThrowIfCancellationRequested();
+            var path = _store.PathOf(key);
+            var folder = Path.GetDirectoryName(path)!;
+            bool created;
             try
             {
-                var path = _store.PathOf(key);
-                var folder = Path.GetDirectoryName(path)!;
                 _store._files.Flush(_file, _path);
                 if (_length >= DropCacheFrom)
                     Posix.DropCache(_file);
                 _store.CreateFolderDurably(folder);
                 Posix.ShareLock(_file); // from its name on it is read, and readers take a shared lock
-                var created = _store._files.Link(_path, path);
+                created = _store._files.Link(_path, path);
+            }
+            catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
+            {
+                throw _store.WriteFailed(key, failure);
+            }
+
+            try
+            {
                 _store._files.SyncFolder(folder); // also when lost: the caller will rely on the winner
                 return ValueTask.FromResult(created);
             }

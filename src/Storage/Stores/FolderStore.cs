@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Collections.Concurrent;
 using System.Runtime.CompilerServices;
+using Microsoft.Win32.SafeHandles;
 
 namespace Tidemark.Storage;
 
@@ -11,6 +12,7 @@ namespace Tidemark.Storage;
 public sealed partial class FolderStore : IObjectStore
 {
     private const string TmpName = "tmp";
+    private const string PackPrefix = "packs/";
     private static readonly TimeSpan AbandonedAfter = TimeSpan.FromMinutes(1);
     private readonly string _root;
     private readonly FolderFiles _files;
@@ -36,7 +38,7 @@ public sealed partial class FolderStore : IObjectStore
     public async ValueTask<bool> PutIfAbsentAsync(string key, ReadOnlyMemory<byte> content, CancellationToken cancellationToken)
     {
         ObjectKey.Check(key);
-        await using var upload = await StartUploadAsync(cancellationToken);
+        await using var upload = new Upload(this, isPack: key.StartsWith(PackPrefix, StringComparison.Ordinal));
         if (!content.IsEmpty)
             await upload.WriteAsync(content, cancellationToken);
         return await upload.CommitAsync(key, cancellationToken);
@@ -45,81 +47,57 @@ public sealed partial class FolderStore : IObjectStore
     public ValueTask<IObjectUpload> StartUploadAsync(CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
-        return ValueTask.FromResult<IObjectUpload>(new Upload(this));
+        return ValueTask.FromResult<IObjectUpload>(new Upload(this, isPack: true));
     }
 
     public async ValueTask<int> ReadAsync(string key, long offset, Memory<byte> buffer, CancellationToken cancellationToken)
     {
-        try
+        var path = PathOf(key);
+        for (var attempt = 1; ; attempt++)
         {
-            using var file = File.OpenHandle(PathOf(key), options: FileOptions.None);
-            var total = 0;
-            while (total < buffer.Length)
+            try
             {
-                var read = await RandomAccess.ReadAsync(file, buffer[total..], offset + total, cancellationToken);
-                if (read == 0)
-                    break;
-                total += read;
+                using var file = File.OpenHandle(path, options: FileOptions.None);
+                return await ReadAsync(file, offset, buffer, cancellationToken);
             }
-
-            return total;
-        }
-        catch (Exception missing) when (missing is FileNotFoundException or DirectoryNotFoundException)
-        {
-            throw new ObjectMissingException(key, Description);
-        }
-        catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
-        {
-            throw Failed("read", key, failure);
+            catch (Exception missing) when (missing is FileNotFoundException or DirectoryNotFoundException)
+            {
+                if (IsAbsent(path, key, attempt))
+                    throw new ObjectMissingException(key, Description);
+            }
+            catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
+            {
+                throw Failed("read", key, failure);
+            }
         }
     }
 
     public ValueTask<ObjectInfo?> HeadAsync(string key, CancellationToken cancellationToken)
     {
-        try
+        var path = PathOf(key);
+        for (var attempt = 1; ; attempt++)
         {
-            // Length throws what File.Exists would hide: "not allowed to look" is not "absent".
-            var file = new FileInfo(PathOf(key));
-            return ValueTask.FromResult<ObjectInfo?>(new ObjectInfo(key, file.Length, TimeOf(file)));
-        }
-        catch (Exception missing) when (missing is FileNotFoundException or DirectoryNotFoundException)
-        {
-            return ValueTask.FromResult<ObjectInfo?>(null);
-        }
-        catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
-        {
-            throw Failed("look up", key, failure);
+            if (TryDescribe(path, key, "look up", key) is { } info)
+                return ValueTask.FromResult<ObjectInfo?>(info);
+            if (IsAbsent(path, key, attempt))
+                return ValueTask.FromResult<ObjectInfo?>(null);
         }
     }
 
     public async IAsyncEnumerable<ObjectInfo> ListAsync(string prefix, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         await Task.CompletedTask;
-        var start = prefix.Length == 0 ? _root : Path.Combine(_root, prefix.TrimEnd('/'));
-        IEnumerator<FileInfo> files;
-        try
+        var folders = new Stack<string>([prefix.Length == 0 ? _root : Path.Combine(_root, prefix.TrimEnd('/'))]);
+        while (folders.TryPop(out var folder))
         {
-            if (!Directory.Exists(start))
-                yield break;
-            var everything = new EnumerationOptions
+            foreach (var (path, isFolder) in Entries(folder, prefix))
             {
-                RecurseSubdirectories = true,
-                IgnoreInaccessible = false,
-                AttributesToSkip = FileAttributes.None,
-            };
-            files = new DirectoryInfo(start).EnumerateFiles("*", everything).GetEnumerator();
-        }
-        catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
-        {
-            throw Failed("list", prefix, failure);
-        }
-
-        using var all = files;
-        while (Next(all, prefix) is { } file)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            if (Describe(file) is { } info)
-                yield return info;
+                cancellationToken.ThrowIfCancellationRequested();
+                if (isFolder && path != TmpFolder)
+                    folders.Push(path);
+                else if (!isFolder && Listed(path, prefix) is { } info)
+                    yield return info;
+            }
         }
     }
 
@@ -128,15 +106,15 @@ public sealed partial class FolderStore : IObjectStore
         try
         {
             var path = PathOf(key);
-            if (File.Exists(path))
-            {
-                _files.Delete(path);
-                _files.SyncFolder(Path.GetDirectoryName(path)!);
-            }
+            for (var attempt = 1; !_files.Delete(path) && !IsAbsent(path, key, attempt); attempt++)
+                cancellationToken.ThrowIfCancellationRequested();
 
+            // Also when it was gone: who removed it may not have come to this yet.
+            if (Directory.Exists(Path.GetDirectoryName(path)))
+                _files.SyncFolder(Path.GetDirectoryName(path)!);
             return ValueTask.CompletedTask;
         }
-        catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
+        catch (Exception failure) when (failure is (IOException or UnauthorizedAccessException) and not StoreException)
         {
             throw Failed("delete", key, failure);
         }
@@ -144,48 +122,34 @@ public sealed partial class FolderStore : IObjectStore
 
     public ValueTask DisposeAsync() => ValueTask.CompletedTask;
 
-    private FileInfo? Next(IEnumerator<FileInfo> files, string prefix)
+    private static async ValueTask<int> ReadAsync(
+        SafeFileHandle file, long offset, Memory<byte> buffer, CancellationToken cancellationToken)
     {
-        try
+        var total = 0;
+        while (total < buffer.Length)
         {
-            return files.MoveNext() ? files.Current : null;
+            var read = await RandomAccess.ReadAsync(file, buffer[total..], offset + total, cancellationToken);
+            if (read == 0)
+                break;
+            total += read;
         }
-        catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
-        {
-            throw Failed("list", prefix, failure);
-        }
-    }
 
-    private ObjectInfo? Describe(FileInfo file)
-    {
-        var relative = Path.GetRelativePath(_root, file.FullName);
-        if (relative.StartsWith(TmpName + "/", StringComparison.Ordinal) || !ObjectKey.IsValid(relative))
-            return null;
-        try
-        {
-            return new ObjectInfo(KeyOf(relative), file.Length, TimeOf(file));
-        }
-        catch (FileNotFoundException)
-        {
-            return null; // deleted while it was listed
-        }
+        return total;
     }
-
-    private static DateTimeOffset TimeOf(FileInfo file) => new(file.LastWriteTimeUtc);
 
     // packs/<wid>/<rid>/<k>-<sha> lies in packs/<wid>/<rid>/<2 hex>/, so that no folder grows with the size of a backup.
     private string PathOf(string key)
     {
         ObjectKey.Check(key);
         var name = key.LastIndexOf('/') + 1;
-        return key.StartsWith("packs/", StringComparison.Ordinal) && key.Length - name > 4
+        return key.StartsWith(PackPrefix, StringComparison.Ordinal) && key.Length - name > 4
             ? Path.Combine(_root, key[..name], key.Substring(name + 2, 2), key[name..])
             : Path.Combine(_root, key);
     }
 
     private static string KeyOf(string relative)
     {
-        if (!relative.StartsWith("packs/", StringComparison.Ordinal))
+        if (!relative.StartsWith(PackPrefix, StringComparison.Ordinal))
             return relative;
         var name = relative.LastIndexOf('/');
         var fan = relative.LastIndexOf('/', name - 1);

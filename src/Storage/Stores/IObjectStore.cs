@@ -26,6 +26,7 @@ public interface IObjectStore : IAsyncDisposable
 
     /// <summary>Creates the object; of any number of callers exactly one gets true, the others false and an object that is
     /// durable.</summary>
+    /// <exception cref="StoreFullException">There is no room for it: it was not created.</exception>
     /// <exception cref="StoreException">The store failed: the object may or may not exist.</exception>
     ValueTask<bool> PutIfAbsentAsync(string key, ReadOnlyMemory<byte> content, CancellationToken cancellationToken);
 
@@ -64,6 +65,7 @@ public interface IObjectStore : IAsyncDisposable
 
     /// <summary>Finds out whether the store keeps the contract above, by trying it.</summary>
     /// <exception cref="StoreUnsuitableException">It does not; the message says in what.</exception>
+    /// <exception cref="StoreException">It failed, which says nothing of the contract.</exception>
     ValueTask ProbeAsync(CancellationToken cancellationToken);
 }
 

@@ -7,7 +7,9 @@ namespace Tidemark.Storage;
 /// <summary>The calls of a folder store that the BCL lacks: link(2), fsync(2) of a folder, posix_fadvise(2), flock(2).</summary>
 internal static partial class Posix
 {
-    private const int ErrnoExists = 17; // EEXIST
+    public const int ErrnoExists = 17; // EEXIST
+    private const int ErrnoMissing = 2; // ENOENT
+    private const int ErrnoStale = 116; // ESTALE: a network file system knew the name, and the file is gone
     private const int OpenDirectory = 0x10000; // O_DIRECTORY on x86-64
     private const int OpenDirectoryArm = 0x4000; // O_DIRECTORY on arm64
     private const int AdviceDontNeed = 4; // POSIX_FADV_DONTNEED
@@ -22,6 +24,41 @@ internal static partial class Posix
             return true;
         var errno = Marshal.GetLastPInvokeError();
         return errno == ErrnoExists ? false : throw Failure("link", name, errno);
+    }
+
+    /// <summary>Removes a name; false when there is none.</summary>
+    /// <exception cref="IOException">Anything else; HResult is errno.</exception>
+    public static bool Unlink(string path)
+    {
+        if (UnlinkNative(path) == 0)
+            return true;
+        var errno = Marshal.GetLastPInvokeError();
+        return errno == ErrnoMissing ? false : throw Failure("unlink", path, errno);
+    }
+
+    /// <summary>
+    /// Makes the client of a network file system look a name up on the server, which it does where something is to be made under the
+    /// name. Only for names that were there: they never come back, so nobody is disturbed by a folder there for a moment.
+    /// </summary>
+    public static void AskAgain(string path)
+    {
+        if (MkdirNative(path, 0x1C0) == 0)
+            _ = RmdirNative(path);
+    }
+
+    /// <summary>Whether a file can be opened for reading; false when there is none.</summary>
+    /// <exception cref="IOException">Anything else; HResult is errno.</exception>
+    public static bool CanOpen(string path)
+    {
+        var descriptor = OpenNative(path, CloseOnExec);
+        if (descriptor >= 0)
+        {
+            _ = CloseNative(descriptor);
+            return true;
+        }
+
+        var errno = Marshal.GetLastPInvokeError();
+        return errno is ErrnoMissing or ErrnoStale ? false : throw Failure("open", path, errno);
     }
 
     /// <summary>Makes the names in a folder durable.</summary>
@@ -49,6 +86,15 @@ internal static partial class Posix
 
     [LibraryImport("libc", EntryPoint = "link", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int LinkNative(string existing, string name);
+
+    [LibraryImport("libc", EntryPoint = "mkdir", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int MkdirNative(string path, uint mode);
+
+    [LibraryImport("libc", EntryPoint = "rmdir", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int RmdirNative(string path);
+
+    [LibraryImport("libc", EntryPoint = "unlink", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int UnlinkNative(string path);
 
     [LibraryImport("libc", EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int OpenNative(string path, int flags);

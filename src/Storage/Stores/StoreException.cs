@@ -18,5 +18,8 @@ public sealed class ObjectMissingException(string key, string store)
     public string Key { get; } = key;
 }
 
+/// <summary>The store has no room left; nothing was created. Deleting makes room.</summary>
+public sealed class StoreFullException(string message, Exception? inner = null) : StoreException(message, isTransient: false, inner);
+
 /// <summary>The store can't hold a repository: use another one.</summary>
 public sealed class StoreUnsuitableException(string message, Exception? inner = null) : StoreException(message, isTransient: false, inner);

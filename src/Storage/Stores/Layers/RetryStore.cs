@@ -97,6 +97,11 @@ public sealed class RetryStore(IObjectStore inner, RetryPolicy policy) : IObject
                 {
                     return await create(token) || (isUnknown && await isOurs(token));
                 }
+                catch (StoreFullException failure) when (isUnknown)
+                {
+                    // Nothing was created by this try; what the one before did is not known.
+                    throw new StoreException(failure.Message, isTransient: false, failure) { Hint = failure.Hint };
+                }
                 catch (StoreException)
                 {
                     isUnknown = true;
