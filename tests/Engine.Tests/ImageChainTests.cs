@@ -52,7 +52,8 @@ public sealed class ImageChainTests
             if (letter == '!')
                 layers[^1] = layers[^1] with { Bitmaps = Bitmaps(BitmapHealth.Broken) };
             else
-                layers.Add(new BackingImage(Image(letter), 1 << 20, char.IsUpper(letter) ? Bitmaps(BitmapHealth.Recording) : Bitmaps(null)));
+                layers.Add(new BackingImage(
+                    Image(letter), 1 << 20, Bitmaps(char.IsUpper(letter) ? BitmapHealth.Recording : null)));
         }
 
         return new MachineDisk

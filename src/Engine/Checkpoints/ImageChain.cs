@@ -35,7 +35,8 @@ internal static class ImageChain
             : $"the images below '{now[layer]!.Path}' are not those of the last backup: {Join(belowThen)} before, {Join(below)} now";
     }
 
-    /// <summary>Which image that the changes are collected from lacks the bitmap, or has one that cannot be used; null when none does.</summary>
+    /// <summary>Which image that the changes are collected from lacks the bitmap, or has one that cannot be used; null when none does.
+    /// </summary>
     public static string? WhyIncomplete(ImageIdentity top, IReadOnlyList<ImageIdentity?> backing, MachineDisk disk, string checkpoint)
     {
         var layer = Meet(Identities(disk), [top, .. backing])?.Layer ?? 0;
