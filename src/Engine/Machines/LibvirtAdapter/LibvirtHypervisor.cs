@@ -63,7 +63,7 @@ internal sealed class LibvirtHypervisor : IHypervisor
         {
             var domain = await RequireAsync(machine.Uuid, cancellationToken);
             var text = await DefinitionAsync(domain, DomainXmlFlags.Secure, cancellationToken);
-            return MachineFiles.Collect(text, HostProcesses.TpmFolder(machine.Uuid) ?? TpmFolder(machine.Uuid));
+            return MachineFiles.Collect(text, () => HostProcesses.TpmFolder(machine.Uuid) ?? TpmFolder(machine.Uuid));
         });
 
     public Task<string> OpenDefinitionAsync(string machineUuid, CancellationToken cancellationToken) =>

@@ -6,7 +6,9 @@ namespace Tidemark.Engine.Machines.LibvirtAdapter;
 /// <summary>Finds the files that belong to a machine besides its disks.</summary>
 internal static class MachineFiles
 {
-    public static MachineDefinition Collect(string xml, string tpmFolder)
+    /// <param name="xml">The definition.</param>
+    /// <param name="tpmFolder">Where the state of its emulated TPM is; asked only where it has one.</param>
+    public static MachineDefinition Collect(string xml, Func<string> tpmFolder)
     {
         var description = DomainDescription.Parse(xml);
         var files = new List<MachineFile>();
@@ -16,7 +18,7 @@ internal static class MachineFiles
         Add("initrd", description.Boot.Initrd);
         Add("dtb", description.Boot.DeviceTree);
         if (description.Tpm?.Backend == "emulator")
-            AddTpm(tpmFolder, files, warnings);
+            AddTpm(tpmFolder(), files, warnings);
         else if (description.Tpm is not null)
             warnings.Add("The machine's TPM is not an emulated one; its state stays with the host.");
         return new MachineDefinition(xml, files, warnings);
