@@ -69,7 +69,8 @@ public sealed partial class Repository
         for (var attempt = 0; attempt < LabelTries; attempt++)
         {
             var number = (await NewestLabelsAsync(machine + "/", cancellationToken)).GetValueOrDefault(suffix);
-            var next = change(await ReadLabelsAsync(machine, run, number, cancellationToken));
+            var (label, _) = await ReadLabelsAsync(machine, run, number, cancellationToken);
+            var next = change(label);
             var document = new LabelDocument
             {
                 Tags = next.Tags,
@@ -89,33 +90,52 @@ public sealed partial class Repository
     }
 
     /// <summary>What is said about a point now, whether it can be read or not.</summary>
-    /// <exception cref="RepositoryDamagedException">The label can't be read.</exception>
     public async Task<PointLabel> LabelOfAsync(MachineId machine, RunId run, CancellationToken cancellationToken)
     {
         var number = (await NewestLabelsAsync(machine + "/", cancellationToken)).GetValueOrDefault($"{machine}/{run}");
-        return await ReadLabelsAsync(machine, run, number, cancellationToken);
+        return (await ReadLabelsAsync(machine, run, number, cancellationToken)).Label;
     }
 
-    /// <summary>The greatest number of a label by "vmid/rid".</summary>
+    /// <summary>The greatest number of a label by "vmid/rid". Each was made after the one before, so none counts after a gap.</summary>
     private async Task<Dictionary<string, int>> NewestLabelsAsync(string scope, CancellationToken cancellationToken)
     {
-        var newest = new Dictionary<string, int>(StringComparer.Ordinal);
+        var numbers = new Dictionary<string, HashSet<int>>(StringComparer.Ordinal);
         await foreach (var info in _context.Store.ListAsync(ObjectNames.Labels + scope, cancellationToken))
         {
-            if (ObjectNames.ParseLabel(info.Key) is { } label)
-                newest[label.Point] = Math.Max(label.Number, newest.GetValueOrDefault(label.Point));
+            if (ObjectNames.ParseLabel(info.Key) is not { } label)
+                continue;
+            if (!numbers.TryGetValue(label.Point, out var found))
+                numbers.Add(label.Point, found = []);
+            found.Add(label.Number);
         }
 
-        return newest;
+        return numbers.ToDictionary(
+            pair => pair.Key, pair => Enumerable.Range(1, pair.Value.Count).TakeWhile(pair.Value.Contains).Count(), StringComparer.Ordinal);
     }
 
-    // The newest counts; but a program that does not know of doubts leaves them out when it labels a point.
-    private async ValueTask<PointLabel> ReadLabelsAsync(MachineId machine, RunId run, int newest, CancellationToken cancellationToken)
+    // The newest that can be read counts; but a program that does not know of doubts leaves them out when it labels a point. What those say
+    // that are newer and damaged is not known: they may protect the point.
+    private async ValueTask<(PointLabel Label, IReadOnlyList<RepositoryDamagedException> Damaged)> ReadLabelsAsync(
+        MachineId machine, RunId run, int newest, CancellationToken cancellationToken)
     {
-        var label = newest == 0 ? PointLabel.None : await ReadLabelAsync(machine, run, newest, cancellationToken);
-        for (var number = newest - 1; number > 0; number--)
-            label = label.With((await ReadLabelAsync(machine, run, number, cancellationToken)).Doubts);
-        return label;
+        PointLabel? label = null;
+        var damaged = new List<RepositoryDamagedException>();
+        for (var number = newest; number > 0; number--)
+        {
+            try
+            {
+                var read = await ReadLabelAsync(machine, run, number, cancellationToken);
+                label = label?.With(read.Doubts) ?? read;
+            }
+            catch (RepositoryDamagedException failure)
+            {
+                if (label is null)
+                    damaged.Add(failure);
+            }
+        }
+
+        label ??= PointLabel.None;
+        return (damaged.Count == 0 ? label : label with { Protect = true, Until = null }, damaged);
     }
 
     private async ValueTask<PointLabel> ReadLabelAsync(MachineId machine, RunId run, int number, CancellationToken cancellationToken)
@@ -137,13 +157,13 @@ public sealed partial class Repository
         }
     }
 
-    private async ValueTask<RestorePoint> LabelledAsync(
+    private async ValueTask<(RestorePoint Point, IReadOnlyList<RepositoryDamagedException> Damaged)> LabelledAsync(
         RestorePoint point, ObjectInfo info, Dictionary<string, int> labels, CancellationToken cancellationToken)
     {
         point = point with { Stored = info.Modified };
         if (!labels.TryGetValue(info.Key[ObjectNames.Points.Length..], out var number))
-            return point;
-        var label = await ReadLabelsAsync(point.MachineId, point.Id, number, cancellationToken);
-        return point with { Label = label, Tags = label.Over(point.Tags), Disks = label.Over(point.Disks) };
+            return (point, []);
+        var (label, damaged) = await ReadLabelsAsync(point.MachineId, point.Id, number, cancellationToken);
+        return (point with { Label = label, Tags = label.Over(point.Tags), Disks = label.Over(point.Disks) }, damaged);
     }
 }

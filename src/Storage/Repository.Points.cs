@@ -5,7 +5,7 @@ using System.Text.Json;
 
 namespace Tidemark.Storage;
 
-/// <summary>The restore points found, newest first within each machine, and those that are damaged.</summary>
+/// <summary>The restore points found, newest first within each machine, and what is damaged: other points, or labels of these.</summary>
 public sealed record PointListing(IReadOnlyList<RestorePoint> Points, IReadOnlyList<RepositoryDamagedException> Damaged)
 {
     /// <summary>Keys of points that the store failed to read, which says nothing of them.</summary>
@@ -92,7 +92,10 @@ public sealed partial class Repository
                 if (await ReadPointAsync(info.Key, token) is not { } known)
                     return;
                 var point = WithoutRetired(known.Point, info.Key[ObjectNames.Points.Length..], without);
-                points.Add(await LabelledAsync(point, info, labels, token));
+                var labelled = await LabelledAsync(point, info, labels, token);
+                points.Add(labelled.Point);
+                foreach (var failure in labelled.Damaged)
+                    damaged.Add(failure);
             }
             catch (RepositoryDamagedException failure)
             {

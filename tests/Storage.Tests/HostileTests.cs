@@ -155,6 +155,39 @@ public sealed class HostileTests
     }
 
     [Fact]
+    public async Task JunkForLabels_HidesNoPoint_AndProtectsIt()
+    {
+        var store = new MemoryStore();
+        using var honest = await Fixture.InitAsync(store);
+        var content = Fixture.Content(new Random(100), 1 << 20);
+        var point = await Fixture.BackUpAsync(honest, content);
+        var labelled = await Fixture.BackUpAsync(honest, content, point, [1]);
+        await honest.LabelAsync(labelled.MachineId, labelled.Id, label => label.With("kept", "yes"), Fixture.Token);
+        byte[] junk = [1, 2, 3];
+        string[] keys = [ObjectNames.Label(point.MachineId, point.Id, 1), ObjectNames.Label(labelled.MachineId, labelled.Id, 2)];
+        foreach (var key in keys.Append(ObjectNames.Label(point.MachineId, point.Id, int.MaxValue)))
+            store.Objects[key] = junk;
+
+        using var reader = await Fixture.OpenAsync(store);
+        var listing = await reader.ListPointsAsync(null, Fixture.Token);
+        Assert.Equal(new HashSet<RunId> { point.Id, labelled.Id }, listing.Points.Select(found => found.Id).ToHashSet());
+        Assert.All(listing.Points, found => Assert.True(found.Label.IsProtectedAt(DateTimeOffset.UtcNow)));
+        Assert.Equal(["kept=yes"], listing.Points.Single(found => found.Id == labelled.Id).Tags);
+        Assert.Equal(keys.Order(StringComparer.Ordinal), listing.Damaged.Select(damage => damage.DamagedObject));
+        await Fixture.AssertHoldsAsync(reader, point.Disk("vda"), content);
+        var verified = await reader.VerifyAsync(VerifyLevel.Quick, null, null, Fixture.Token);
+        Assert.Equal(keys.Order(StringComparer.Ordinal), verified.Damaged.Select(damage => damage.Key).Order(StringComparer.Ordinal));
+
+        foreach (var named in listing.Points)
+            await reader.LabelAsync(named.MachineId, named.Id, label => label with { Protect = false }, Fixture.Token);
+        using var later = await Fixture.OpenAsync(store);
+        var mended = await later.ListPointsAsync(null, Fixture.Token);
+        Assert.Empty(mended.Damaged);
+        Assert.All(mended.Points, found => Assert.False(found.Label.IsProtectedAt(DateTimeOffset.UtcNow)));
+        Assert.True((await later.VerifyAsync(VerifyLevel.Data, null, null, Fixture.Token)).IsSound);
+    }
+
+    [Fact]
     public async Task EveryPackQuarantinedByALiar_CostsSpaceOnly()
     {
         var store = new MemoryStore();
