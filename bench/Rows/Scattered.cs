@@ -51,7 +51,7 @@ internal static partial class Scattered
         }
 
         Add(bench, "incremental, 4096 scattered 64 KiB pieces / full backup, per byte of touched chunks", 1.2, times[1..]);
-        Add(bench, "the same without the audit, which reads 2 % of the disk beside them", 1.2, unaudited[1..]);
+        Add(bench, "those pieces without the audit of 2 % of the disk / full backup, per byte of touched chunks", 1.2, unaudited[1..]);
         Add(bench, "stored by it with `--chunk-size 64K` (chunks, nodes, index) / changed bytes compressed", 1.1, stored[1..]);
         await machine.StopAsync(bench.Token);
     }
