@@ -45,6 +45,13 @@ public sealed partial class CrashLab : IAsyncDisposable
 
     public HostFolders Folders { get; private set; } = null!;
 
+    public LabHost Host => _host;
+
+    /// <summary>How many restore points are in the repository's folder, readable or not.</summary>
+    public int PointFiles =>
+        Directory.EnumerateFiles(Path.Combine(RepositoryFolder, "points"), "*", SearchOption.AllDirectories)
+            .Count(file => new FileInfo(file).Length > 0);
+
     private string RepositoryFolder => PathOf("repository");
 
     private RepositoryAccess Access => new(null, PathOf("key"));
@@ -74,14 +81,18 @@ public sealed partial class CrashLab : IAsyncDisposable
         withGuardian ? [("WORKER_TAKES_GUARDIAN", "1")] : []));
 
     /// <summary>Starts a backup that stops in the middle, its job active and the guest thawed, until the returned file exists.</summary>
-    public async Task<(Process Backup, string Gate)> StartAndHoldAsync(LabMachine machine, string? scratch = null)
+    /// <param name="machine">The machine.</param>
+    /// <param name="scratch">Another scratch folder; null for the test's.</param>
+    /// <param name="first">A machine to be backed up before it; null for none.</param>
+    public async Task<(Process Backup, string Gate)> StartAndHoldAsync(LabMachine machine, string? scratch = null, LabMachine? first = null)
     {
         var gate = PathOf($"gate-{Guid.NewGuid().ToString("n")[..6]}");
         var (settings, over) = (gate + ".yaml", gate + ".over");
-        await File.WriteAllTextAsync(
-            settings, $"defaults:\n  afterThaw: ['echo >> {gate}; while [ ! -e {over} ]; do sleep 0.05; done; echo >> {gate}']\n", Token);
+        var hook = $"echo >> {gate}; while [ ! -e {over} ]; do sleep 0.05; done; echo >> {gate}";
+        await File.WriteAllTextAsync(settings, $"machines:\n  {machine.Name}:\n    afterThaw: ['{hook}']\n", Token);
+        string[] machines = first is null ? [machine.Name] : [first.Name, machine.Name];
         var backup = Start(
-            [.. Cli, "backup", machine.Name, "--config", settings], scratch is null ? [] : [("TIDEMARK_SCRATCH", scratch)]);
+            [.. Cli, "backup", .. machines, "--config", settings], scratch is null ? [] : [("TIDEMARK_SCRATCH", scratch)]);
         while (!File.Exists(gate))
         {
             if (backup.HasExited)

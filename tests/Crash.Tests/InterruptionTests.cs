@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Diagnostics;
+using Tidemark.Lab;
 
 namespace Tidemark.Crash.Tests;
 
@@ -41,6 +42,40 @@ public sealed class InterruptionTests(SharedGuest fixture)
         var outcome = await CrashLab.EndOfAsync(backup);
         Assert.True(outcome.ExitCode is Interrupted or 0, $"{outcome}");
         await AssertUndoneAsync(points + (outcome.ExitCode == 0 ? 1 : 0));
+    }
+
+    /// <summary>The restore point exists: the command says so, whatever comes while it cleans up.</summary>
+    [Fact]
+    public async Task SignalRightAfterTheCommit_ComesTooLate()
+    {
+        var points = (await _lab.PointsAsync(_guest.Machine)).Count;
+        var before = _lab.PointFiles;
+        await _guest.DisturbAsync(fixture.Random, Mebi);
+        var backup = _lab.StartBackup(_guest.Machine);
+        while (_lab.PointFiles == before && !backup.HasExited)
+            await Task.Yield();
+        CrashLab.Signal(backup.Id, 2);
+        var outcome = await CrashLab.EndOfAsync(backup);
+        Assert.True(outcome.ExitCode == 0, $"{outcome}");
+        await AssertUndoneAsync(points + 1);
+    }
+
+    /// <summary>Of several machines, those that were done before the signal are done, and told.</summary>
+    [Fact]
+    public async Task SignalBetweenTwoMachines_TellsWhatWasDone()
+    {
+        var first = await LabMachine.DefineAsync(_lab.Host, "done-before", new LabDisk("vda", 4 * Mebi));
+        var points = (await _lab.PointsAsync(_guest.Machine)).Count;
+        var (backup, gate) = await _lab.StartAndHoldAsync(_guest.Machine, first: first);
+        CrashLab.Signal(backup.Id, 2);
+        File.Create(gate).Dispose();
+        var outcome = await CrashLab.EndOfAsync(backup);
+        Assert.True(outcome.ExitCode == Interrupted, $"{outcome}");
+        var point = Assert.Single(await _lab.PointsAsync(first));
+        Assert.Contains($"done-before@{point.Id}", outcome.Output, StringComparison.Ordinal);
+        Assert.Contains("1 of 2 machines were not backed up", outcome.Error, StringComparison.Ordinal);
+        await first.StopAsync(CrashLab.Token);
+        await AssertUndoneAsync(points);
     }
 
     private async Task AssertUndoneAsync(int points)

@@ -37,6 +37,7 @@ internal static class BackupCommand
         await new RepositoryCare(repository, TimeProvider.System).RevokeDeadRunsAsync(cancellationToken);
         var points = new ConcurrentBag<PointInfo>();
         var failures = new ConcurrentBag<(Machine Machine, EngineException Error)>();
+        var left = 0;
         await using (var progress = new ProgressView(output))
         {
             var context = new BackupContext
@@ -53,22 +54,33 @@ internal static class BackupCommand
                 MaxDegreeOfParallelism = Math.Max(1, result.GetValue(BackupOptionsOnCommandLine.Jobs)),
                 CancellationToken = cancellationToken,
             };
-            await Parallel.ForEachAsync(chosen, parallel, async (machine, token) =>
+            try
             {
-                try
+                await Parallel.ForEachAsync(chosen, parallel, async (machine, token) =>
                 {
-                    var options = BackupOptionsOnCommandLine.Read(result, settings.Of(machine.Name, machine.Uuid));
-                    points.Add(await BackupRun.RunAsync(context, machine.Uuid, options, token));
-                }
-                catch (Exception e) when (e is not OperationCanceledException || !token.IsCancellationRequested)
-                {
-                    failures.Add((machine, Failures.Translate(e)));
-                }
-            });
+                    try
+                    {
+                        var options = BackupOptionsOnCommandLine.Read(result, settings.Of(machine.Name, machine.Uuid));
+                        points.Add(await BackupRun.RunAsync(context, machine.Uuid, options, token));
+                    }
+                    catch (Exception e) when (e is not OperationCanceledException || !token.IsCancellationRequested)
+                    {
+                        failures.Add((machine, Failures.Translate(e)));
+                    }
+                });
+            }
+            catch (OperationCanceledException) when (points.Count + failures.Count > 0)
+            {
+                left = chosen.Count - points.Count - failures.Count; // what came before the interruption stands, and is told
+            }
         }
 
         output.Requests(repository.Requests);
-        return Report(result, output, points, failures, repository.Requests);
+        var code = Report(result, output, points, failures, repository.Requests);
+        if (left == 0)
+            return code;
+        UserOutput.Error($"Interrupted; {left} of {chosen.Count} machines were not backed up, what was begun of them was undone.", null);
+        return ExitCode.Interrupted;
     }
 
     private static async Task<IReadOnlyList<Machine>> ChooseAsync(
