@@ -53,7 +53,7 @@ catch (EngineException e)
 }
 catch (OperationCanceledException)
 {
-    UserOutput.Error("Interrupted; everything this command had begun was undone.", null);
+    UserOutput.Error("Interrupted; what was begun was undone, what was done before stays.", null);
     return ExitCode.Interrupted;
 }
 catch (Exception e)
