@@ -14,6 +14,28 @@ public sealed class StateChangeTests(LabFixture fixture)
 {
     private const int Mebi = 1 << 20;
 
+    /// <summary>Whoever looks at all machines is not disturbed by one that goes between two of its questions.</summary>
+    [Fact]
+    public async Task MachinesThatStopWhileTheyAreListed_AreListed()
+    {
+        await using var lab = await EngineLab.CreateAsync(fixture);
+        var machine = await StartAsync("c-listed", lab);
+        for (var time = 0; time < 8; time++)
+        {
+            var stop = machine.KillAsync(EngineLab.Token);
+            do
+            {
+                var found = await lab.Hypervisor.FindAsync(machine.Name, EngineLab.Token);
+                Assert.Equal(["vda", "vdb"], found!.Disks.Select(disk => disk.Name));
+            }
+            while (!stop.IsCompleted);
+            await stop;
+            await machine.StartAsync(EngineLab.Token);
+        }
+
+        await machine.StopAsync(EngineLab.Token);
+    }
+
     [Theory]
     [InlineData(RunStep.Guarded, false)]
     [InlineData(RunStep.Frozen, false)]

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+using System.Diagnostics;
 using Tidemark.Engine.Checkpoints;
 using Tidemark.Engine.Machines.OfflineAdapter;
 using Tidemark.Engine.Runs;
@@ -12,6 +13,8 @@ namespace Tidemark.Engine.Machines.LibvirtAdapter;
 internal sealed class LibvirtHypervisor : IHypervisor
 {
     private static readonly TimeSpan ReopenPatience = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan StopPatience = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan StopPoll = TimeSpan.FromMilliseconds(20);
 
     private readonly LibvirtConnection _connection;
     private readonly string _host;
@@ -170,10 +173,26 @@ internal sealed class LibvirtHypervisor : IHypervisor
         {
             return await DescribeNowAsync(domain, cancellationToken);
         }
-        catch (LibvirtException e) when (e.Code == LibvirtErrorCode.OperationInvalid)
+        catch (LibvirtException e) when (e.Code is LibvirtErrorCode.OperationInvalid or LibvirtErrorCode.Internal)
         {
-            return await DescribeNowAsync(domain, cancellationToken); // it stopped between two questions
+            // It stopped between two questions. That QEMU went is reported before the machine counts as stopped.
+            if (e.Code == LibvirtErrorCode.Internal && !await StopsAsync(domain, cancellationToken))
+                throw;
+            return await DescribeNowAsync(domain, cancellationToken);
         }
+    }
+
+    private static async Task<bool> StopsAsync(Domain domain, CancellationToken cancellationToken)
+    {
+        var asked = Stopwatch.GetTimestamp();
+        while ((await domain.GetStatusAsync(cancellationToken)).IsActive)
+        {
+            if (Stopwatch.GetElapsedTime(asked) > StopPatience)
+                return false;
+            await Task.Delay(StopPoll, cancellationToken);
+        }
+
+        return true;
     }
 
     private async Task<Machine> DescribeNowAsync(Domain domain, CancellationToken cancellationToken)
