@@ -22,15 +22,22 @@ public sealed class StateChangeTests(LabFixture fixture)
         var machine = await StartAsync("c-listed", lab);
         for (var time = 0; time < 8; time++)
         {
-            var stop = machine.KillAsync(EngineLab.Token);
-            do
+            var isDead = false;
+            var looking = Enumerable.Range(0, 4).Select(_ => LookAsync(() => isDead)).ToList();
+            await Task.Delay(20 + time, EngineLab.Token);
+            await machine.KillAsync(EngineLab.Token);
+            isDead = true;
+            await Task.WhenAll(looking);
+            await machine.StartAsync(EngineLab.Token);
+        }
+
+        async Task LookAsync(Func<bool> isOver)
+        {
+            while (!isOver())
             {
                 var found = await lab.Hypervisor.FindAsync(machine.Name, EngineLab.Token);
                 Assert.Equal(["vda", "vdb"], found!.Disks.Select(disk => disk.Name));
             }
-            while (!stop.IsCompleted);
-            await stop;
-            await machine.StartAsync(EngineLab.Token);
         }
 
         await machine.StopAsync(EngineLab.Token);

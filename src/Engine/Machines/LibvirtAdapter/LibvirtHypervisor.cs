@@ -173,10 +173,11 @@ internal sealed class LibvirtHypervisor : IHypervisor
         {
             return await DescribeNowAsync(domain, cancellationToken);
         }
-        catch (LibvirtException e) when (e.Code is LibvirtErrorCode.OperationInvalid or LibvirtErrorCode.Internal)
+        catch (LibvirtException e) when (
+            e.Code is LibvirtErrorCode.OperationInvalid or LibvirtErrorCode.Internal or LibvirtErrorCode.SystemError)
         {
             // It stopped between two questions. That QEMU went is reported before the machine counts as stopped.
-            if (e.Code == LibvirtErrorCode.Internal && !await StopsAsync(domain, cancellationToken))
+            if (e.Code != LibvirtErrorCode.OperationInvalid && !await StopsAsync(domain, cancellationToken))
                 throw;
             return await DescribeNowAsync(domain, cancellationToken);
         }
@@ -217,6 +218,8 @@ internal sealed class LibvirtHypervisor : IHypervisor
                 await DescribeOfflineAsync(disk, disks, left, cancellationToken);
             else if (await TryDescribeAsync(domain, disk, nodes.GetValueOrDefault(disk.Alias ?? ""), cancellationToken) is { } found)
                 disks.Add(found with { Backing = disk.Backing.Select(source => Describe(source, all)).ToList() });
+            else if (await StopsAsync(domain, cancellationToken))
+                return await DescribeNowAsync(domain, cancellationToken);
             else
                 left.Add(new UnprotectedDisk(disk.Target, "its image cannot be opened"));
         }
