@@ -29,6 +29,7 @@ internal static partial class Scattered
         await bench.TidemarkAsync("small-repo", "backup", machine.Name, "--chunk-size", "64K");
         var times = new List<double>();
         var unaudited = new List<double>();
+        var perRead = new List<double>();
         var stored = new List<double>();
         for (var round = 0; round <= bench.Runs; round++)
         {
@@ -45,6 +46,7 @@ internal static partial class Scattered
             var full = await bench.TidemarkAsync("reference-repo", "backup", machine.Name, "--json");
             times.Add(PerByte(incremental) / PerByte(full));
             unaudited.Add(PerByte(plain) / PerByte(full));
+            perRead.Add(incremental.Wall / (ReadBytes(incremental) + AuditedBytes(incremental)) / PerByte(full));
             bench.Results.Note($"Scattered, round {round}: incremental {Describe(incremental)}, without audit {Describe(plain)}, "
                 + $"full {Describe(full)} for {ReadBytes(full) / 1e9:0.00} GB");
             bench.Results.AddMemory("incremental, 4096 pieces, 10 GiB disk", incremental);
@@ -52,6 +54,7 @@ internal static partial class Scattered
 
         Add(bench, "incremental, 4096 scattered 64 KiB pieces / full backup, per byte of touched chunks", 1.2, times[1..]);
         Add(bench, "those pieces without the audit of 2 % of the disk / full backup, per byte of touched chunks", 1.2, unaudited[1..]);
+        Add(bench, "the incremental / full backup, per byte of touched and audited chunks", 1.2, perRead[1..]);
         Add(bench, "stored by it with `--chunk-size 64K` (chunks, nodes, index) / changed bytes compressed", 1.1, stored[1..]);
         await machine.StopAsync(bench.Token);
     }
@@ -75,10 +78,14 @@ internal static partial class Scattered
         bench.Results.Add(new Result(work, limit, sorted[0], Results.Median(sorted), "x", detail));
     }
 
-    private static long ReadBytes(Measured run)
+    private static long ReadBytes(Measured run) => OfDisk(run, "readBytes");
+
+    private static long AuditedBytes(Measured run) => OfDisk(run, "auditedBytes");
+
+    private static long OfDisk(Measured run, string property)
     {
         using var document = JsonDocument.Parse(run.Output);
-        return document.RootElement.GetProperty("points")[0].GetProperty("disks")[0].GetProperty("readBytes").GetInt64();
+        return document.RootElement.GetProperty("points")[0].GetProperty("disks")[0].GetProperty(property).GetInt64();
     }
 
     private static long SizeOf(string folder) =>

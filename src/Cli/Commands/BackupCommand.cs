@@ -36,7 +36,7 @@ internal static class BackupCommand
 
         await new RepositoryCare(repository, TimeProvider.System).RevokeDeadRunsAsync(cancellationToken);
         var points = new ConcurrentBag<PointInfo>();
-        var failures = new ConcurrentBag<(Machine Machine, EngineException Error)>();
+        var failures = new ConcurrentBag<(KnownMachine Machine, EngineException Error)>();
         var left = 0;
         await using (var progress = new ProgressView(output))
         {
@@ -83,7 +83,7 @@ internal static class BackupCommand
         return ExitCode.Interrupted;
     }
 
-    private static async Task<IReadOnlyList<Machine>> ChooseAsync(
+    private static async Task<IReadOnlyList<KnownMachine>> ChooseAsync(
         ParseResult result, IHypervisor hypervisor, UserOutput output, CancellationToken cancellationToken)
     {
         var names = result.GetValue(BackupOptionsOnCommandLine.Machines)!;
@@ -92,31 +92,34 @@ internal static class BackupCommand
             throw EngineException.Usage("Name the machines to back up, or give --all.", "tidemark machines");
         if (all)
         {
-            var machines = await hypervisor.ListAsync(cancellationToken);
+            var machines = await hypervisor.NamesAsync(cancellationToken);
             return machines.Count > 0 ? machines : throw EngineException.Usage("The hypervisor knows no machine.", "tidemark machines");
         }
 
-        var chosen = new List<Machine>();
+        var chosen = new List<KnownMachine>();
         foreach (var name in names.Distinct(StringComparer.Ordinal))
         {
-            chosen.Add(await hypervisor.FindAsync(name, cancellationToken)
-                ?? throw EngineException.Usage($"The hypervisor knows no machine '{name}'.", "tidemark machines"));
+            chosen.Add(await hypervisor.LookUpAsync(name, cancellationToken) ?? throw Unknown(name));
         }
 
         return chosen.DistinctBy(machine => machine.Uuid, StringComparer.Ordinal).ToList();
     }
+
+    private static EngineException Unknown(string name) =>
+        EngineException.Usage($"The hypervisor knows no machine '{name}'.", "tidemark machines");
 
     private static async Task<int> PlanAsync(
         ParseResult result,
         SettingsFile settings,
         IHypervisor hypervisor,
         RepositorySession repository,
-        IReadOnlyList<Machine> machines,
+        IReadOnlyList<KnownMachine> chosen,
         CancellationToken cancellationToken)
     {
         var plans = new List<MachinePlan>();
-        foreach (var machine in machines)
+        foreach (var known in chosen)
         {
+            var machine = await hypervisor.FindAsync(known.Uuid, cancellationToken) ?? throw Unknown(known.Name);
             var options = BackupOptionsOnCommandLine.Read(result, settings.Of(machine.Name, machine.Uuid));
             var plan = await BackupRun.PlanAsync(hypervisor, repository, machine, options, cancellationToken);
             plans.Add(new MachinePlan(
@@ -148,7 +151,7 @@ internal static class BackupCommand
         ParseResult result,
         UserOutput output,
         IReadOnlyCollection<PointInfo> points,
-        IReadOnlyCollection<(Machine Machine, EngineException Error)> failures,
+        IReadOnlyCollection<(KnownMachine Machine, EngineException Error)> failures,
         Requests requests)
     {
         var document = new BackupDocument(

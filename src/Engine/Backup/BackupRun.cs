@@ -42,7 +42,7 @@ public sealed class BackupRun
     private RunId _id;
     private string? _checkpoint;
     private bool _owesThaw;
-    private GuardianProcess? _waiting;
+    private Task<GuardianProcess>? _waiting;
 
     private BackupRun(BackupContext context, BackupOptions options)
     {
@@ -61,7 +61,7 @@ public sealed class BackupRun
         var run = new BackupRun(context, options);
         try
         {
-            run._waiting = run.StartGuardian();
+            run._waiting = run.StartGuardianAsync();
             return await run.ExecuteAsync(machineUuid, cancellationToken);
         }
         catch (Exception e) when (e is not (EngineException or OperationCanceledException))
@@ -70,8 +70,7 @@ public sealed class BackupRun
         }
         finally
         {
-            if (run._waiting is { } unused)
-                await unused.AbandonAsync();
+            await run.AbandonUnusedAsync();
         }
     }
 
@@ -322,15 +321,26 @@ public sealed class BackupRun
         MayFreeze = _options.Quiesce != Quiesce.Off && _machine is { AgentConnected: true, State: MachineState.Running },
     };
 
-    private GuardianProcess StartGuardian() =>
-        GuardianProcess.Start(_context.GuardianCommand, _context.Hypervisor.Connect, _context.Folders);
+    // Beside what follows: starting a process takes a moment.
+    private Task<GuardianProcess> StartGuardianAsync() => Task.Run(
+        () => GuardianProcess.Start(_context.GuardianCommand, _context.Hypervisor.Connect, _context.Folders), CancellationToken.None);
+
+    private async Task AbandonUnusedAsync()
+    {
+        if (_waiting is not { } unused)
+            return;
+        await ((Task)unused).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing); // if it failed: so has the run, for another reason
+        if (unused.IsCompletedSuccessfully)
+            await (await unused).AbandonAsync();
+    }
 
     private async Task<GuardianProcess> GuardedAsync(JournalEntry entry, CancellationToken cancellationToken)
     {
         GuardianProcess? guardian = null;
         try
         {
-            (guardian, _waiting) = (_waiting ?? StartGuardian(), null);
+            (var started, _waiting) = (_waiting ?? StartGuardianAsync(), null);
+            guardian = await started;
             await guardian.GuardAsync(_journal.FileOf(entry.Run), cancellationToken);
             return guardian;
         }

@@ -40,6 +40,12 @@ public interface IHypervisor : IAsyncDisposable
     /// <summary>The connection as a child process must open it again; null is the default one.</summary>
     string? Connect { get; }
 
+    /// <summary>What its machines are called, without a look at any of them.</summary>
+    Task<IReadOnlyList<KnownMachine>> NamesAsync(CancellationToken cancellationToken);
+
+    /// <summary>What the machine with this name or UUID is called; null when there is none.</summary>
+    Task<KnownMachine?> LookUpAsync(string nameOrUuid, CancellationToken cancellationToken);
+
     Task<IReadOnlyList<Machine>> ListAsync(CancellationToken cancellationToken);
 
     /// <summary>The machine with this name or UUID; null when there is none.</summary>

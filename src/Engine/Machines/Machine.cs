@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 namespace Tidemark.Engine.Machines;
 
+/// <summary>What the hypervisor calls a machine.</summary>
+/// <param name="Name">Its name, which may be given to another one day.</param>
+/// <param name="Uuid">Its identity, lower case with dashes.</param>
+public sealed record KnownMachine(string Name, string Uuid);
+
 /// <summary>A virtual machine as a backup sees it, read at one moment.</summary>
 public sealed record Machine
 {

@@ -133,10 +133,12 @@ public sealed class Guardian
     {
         try
         {
+            if (await _journal.ReadAsync(_entry.Run, CancellationToken.None) is null)
+                return true;
             using var machineLock = await MachineLock.TryTakeAsync(
                 _folders, _entry.MachineUuid, TimeSpan.Zero, CancellationToken.None);
             if (machineLock is null)
-                return await _journal.ReadAsync(_entry.Run, CancellationToken.None) is null;
+                return false;
             if (await _journal.ReadAsync(_entry.Run, CancellationToken.None) is not { } entry)
                 return true;
             await using var hypervisor = await _connect(entry.Connect, CancellationToken.None);

@@ -13,12 +13,14 @@ internal sealed class Heartbeat : IAsyncDisposable
     private static readonly TimeSpan MaxSilence = TimeSpan.FromDays(7);
     private readonly CancellationTokenSource _stop = new();
     private readonly TimeProvider _clock;
+    private readonly PeriodicTimer _timer;
     private readonly Task _beating;
     private Beat _last;
 
     public Heartbeat(RepositoryContext context, string runKey)
     {
         _clock = context.Clock;
+        _timer = new PeriodicTimer(Interval, _clock);
         _last = Now();
         _beating = context.Scheduler.Start(() => BeatAsync(context, runKey));
     }
@@ -36,6 +38,7 @@ internal sealed class Heartbeat : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        _timer.Dispose();
         _stop.Stop();
         await _beating.Quietly();
         _stop.Dispose();
@@ -43,8 +46,7 @@ internal sealed class Heartbeat : IAsyncDisposable
 
     private async Task BeatAsync(RepositoryContext context, string runKey)
     {
-        using var timer = new PeriodicTimer(Interval, context.Clock);
-        for (var number = 1; await timer.WaitForNextTickAsync(_stop.Token); number++)
+        for (var number = 1; await _timer.WaitForNextTickAsync(CancellationToken.None); number++)
         {
             try
             {

@@ -16,18 +16,23 @@ public sealed partial class FolderStore
         {
             try
             {
-                return [.. new FileSystemEnumerable<(string, bool)>(
-                    folder, (ref FileSystemEntry entry) => (entry.ToFullPath(), entry.IsDirectory), Everything)];
+                if (Posix.CanOpen(folder))
+                {
+                    return [.. new FileSystemEnumerable<(string, bool)>(
+                        folder, (ref FileSystemEntry entry) => (entry.ToFullPath(), entry.IsDirectory), Everything)];
+                }
             }
             catch (DirectoryNotFoundException)
             {
-                if (IsAbsent(folder, prefix, attempt))
-                    return [];
+                // Removed meanwhile.
             }
             catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
             {
                 throw Failed("list", prefix, failure);
             }
+
+            if (IsAbsent(folder, prefix, attempt))
+                return [];
         }
     }
 
@@ -49,10 +54,12 @@ public sealed partial class FolderStore
     {
         try
         {
+            if (what != "list" && !Posix.CanOpen(path))
+                return null; // opening asks the server
+
             // Length throws what File.Exists would hide: "not allowed to look" is not "absent".
             var file = new FileInfo(path);
-            var info = new ObjectInfo(key, file.Length, new DateTimeOffset(file.LastWriteTimeUtc));
-            return what == "list" || Posix.CanOpen(path) ? info : null; // opening asks the server
+            return new ObjectInfo(key, file.Length, new DateTimeOffset(file.LastWriteTimeUtc));
         }
         catch (Exception missing) when (missing is FileNotFoundException or DirectoryNotFoundException)
         {
@@ -90,6 +97,8 @@ public sealed partial class FolderStore
         var folder = Path.GetDirectoryName(path)!;
         try
         {
+            if (!Posix.CanOpen(folder))
+                return FindForgotten(folder, key);
             var found = new FileSystemEnumerable<bool>(folder, (ref FileSystemEntry entry) => true, Everything)
             {
                 ShouldIncludePredicate = (ref FileSystemEntry entry) => entry.FileName.SequenceEqual(Path.GetFileName(path.AsSpan())),

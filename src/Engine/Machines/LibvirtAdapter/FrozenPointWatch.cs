@@ -46,8 +46,8 @@ internal sealed class FrozenPointWatch(
 
     public async ValueTask DisposeAsync()
     {
+        events.Dispose(); // who waits for one ends; what is being handled is cancelled
         await _stop.CancelAsync();
-        events.Dispose();
         await _watching;
         _stop.Dispose();
         _voided.Dispose();

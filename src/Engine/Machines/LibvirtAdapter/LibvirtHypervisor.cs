@@ -35,6 +35,14 @@ internal sealed class LibvirtHypervisor : IHypervisor
             return new LibvirtHypervisor(connect, connection, await connection.GetHostnameAsync(cancellationToken));
         });
 
+    public Task<IReadOnlyList<KnownMachine>> NamesAsync(CancellationToken cancellationToken) =>
+        LibvirtFailures.TranslateAsync<IReadOnlyList<KnownMachine>>(async () =>
+            [.. (await _connection.ListDomainsAsync(cancellationToken)).Select(Known)]);
+
+    public Task<KnownMachine?> LookUpAsync(string nameOrUuid, CancellationToken cancellationToken) =>
+        LibvirtFailures.TranslateAsync(async () =>
+            await DomainAsync(nameOrUuid, cancellationToken) is { } domain ? Known(domain) : null);
+
     public Task<IReadOnlyList<Machine>> ListAsync(CancellationToken cancellationToken) =>
         LibvirtFailures.TranslateAsync<IReadOnlyList<Machine>>(async () =>
         {
@@ -141,6 +149,8 @@ internal sealed class LibvirtHypervisor : IHypervisor
     public string TpmFolder(string machineUuid) => MachineFiles.TpmFolder(_connection.Uri, machineUuid);
 
     public ValueTask DisposeAsync() => _connection.DisposeAsync();
+
+    private static KnownMachine Known(Domain domain) => new(domain.Name, domain.Uuid.ToString("d"));
 
     private async Task<Domain> RequireAsync(string uuid, CancellationToken cancellationToken) =>
         await DomainAsync(uuid, cancellationToken)
