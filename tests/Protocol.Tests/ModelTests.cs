@@ -15,6 +15,9 @@ public sealed class ModelTests
         ["a writer, copies, two collectors that repack"] = (new(1, false, 2, 1, Copies: true, Repack: true), 1_000_000),
         ["a writer, two collectors, page by page"] = (new(1, false, 2, 1, Pages: true), 300_000),
         ["a writer, undo, keys removed, two epochs"] = (new(1, false, 1, 2, Keys: true, Undo: true), 200_000),
+        ["two writers, adoption, two collectors"] = (new(2, false, 2, 1, Adoption: true), 10_000_000),
+        ["two writers, adoption, two epochs"] = (new(2, false, 1, 2, Adoption: true), 8_000_000),
+        ["two writers, adoption, keys removed"] = (new(2, false, 1, 1, Keys: true, Adoption: true), 1_500_000),
         ["two writers, undo, keys removed"] = (new(2, false, 1, 1, Undo: true, Keys: true), 2_000_000),
     };
 
@@ -40,6 +43,8 @@ public sealed class ModelTests
         ["the roster is not read"] = (new(1, false, 1, 2, Keys: true), new() { RosterHonoured = false }),
         ["a reader does not check its point"] = (new(1, true, 1, 1), new() { ReaderChecks = false }),
         ["an undo checks before it pins"] = (new(1, false, 1, 1, Undo: true), new() { UndoPinsFirst = false }),
+        ["an adopted pack is not named"] = (new(2, false, 1, 1, Adoption: true), new() { AdoptedIsNamed = false }),
+        ["earlier runs are not waited for, adoption"] = (new(2, false, 1, 1, Adoption: true), new() { WaitForEarlierRuns = false }),
         ["packs go before the index without them"] = (new(1, false, 1, 1, Repack: true), new() { IndexBeforeDelete = false }),
         ["a writer reads the index before what is condemned, and does not look for the pack"] =
             (One, new() { CondemnBeforeIndex = false, PresenceChecked = false }),
@@ -61,6 +66,15 @@ public sealed class ModelTests
         ["packs go before the segments that named them, two writers"] = (new(2, false, 1, 1), new() { SegmentsBeforePacks = false }),
         ["packs go before the segments that named them, copies and a reader"] =
             (new(1, true, 1, 1, Copies: true, Repack: true), new() { SegmentsBeforePacks = false }),
+
+        // A run that adopts is waited for, whoever wrote the pack, and then its own segment names it.
+        ["packs of running runs are adopted, keys removed"] =
+            (new(2, false, 1, 1, Keys: true, Adoption: true), new() { AdoptsOfEndedRuns = false }),
+        ["packs of running runs are adopted, two epochs"] = (new(2, false, 1, 2, Adoption: true), new() { AdoptsOfEndedRuns = false }),
+        ["packs of running runs are adopted, two collectors"] =
+            (new(2, false, 2, 1, Adoption: true), new() { AdoptsOfEndedRuns = false }),
+        ["packs of running runs are adopted and condemned"] =
+            (new(2, false, 1, 1, Adoption: true), new() { AdoptsOfEndedRuns = false, LiveRunsSpared = false }),
 
         // The run is waited for, and then its segment counts or it is revoked; the rule only saves the wait.
         ["packs of running runs are condemned"] = (new(2, false, 1, 1), new() { LiveRunsSpared = false }),

@@ -37,7 +37,7 @@ internal sealed partial class ModelProtocol
                 });
                 break;
             case WriterStep.StoringSegment:
-                var stored = writer with { Pc = WriterStep.Committing, Chosen = OwnSegment };
+                var stored = writer with { Pc = WriterStep.Committing, Chosen = (byte)(OwnSegment | writer.Chosen) };
                 Add("writer {0} stores segment {1}", number, point, With(state, number, stored) with
                 {
                     Segments = (byte)(state.Segments | bit),
@@ -150,7 +150,7 @@ internal sealed partial class ModelProtocol
     {
         var writer = state.Writers[number];
         var epoch = (writer.Seen & 3) - 1;
-        var trusted = rules.SegmentNeedsPoint ? 0 : state.Segments & ~Superseded(state, epoch);
+        var trusted = rules.SegmentNeedsPoint ? 0 : PacksOf(state, state.Segments & ~Superseded(state, epoch));
         var usable = (Named(state, epoch) | trusted) & ~writer.Excluded;
         for (var pack = 0; pack < 8; pack++)
         {
@@ -162,7 +162,34 @@ internal sealed partial class ModelProtocol
                 }));
         }
 
+        var left = scope.Adoption ? state.Packs & Adoptable(state, number) & ~writer.Excluded & ~usable : 0;
+        for (var pack = FirstWriter; pack < FirstRepack; pack++)
+        {
+            if (Has(left, pack))
+                Add("writer {0} finds the blob in pack {1}, which nobody names", number, pack, With(state, number, writer with
+                {
+                    Pc = rules.AdoptedIsNamed ? WriterStep.StoringSegment : WriterStep.Committing,
+                    Chosen = (byte)(rules.AdoptedIsNamed ? pack + 1 : 0),
+                    Excluded = 0,
+                    Seen = 0,
+                }));
+        }
+
         Add("writer {0} does not find the blob", number, -1, With(state, number, Storing(writer)));
+    }
+
+    // Packs of runs that can't commit any more; a run that adopts one names it in its own segment.
+    private int Adoptable(in ModelState state, int number)
+    {
+        var adoptable = 0;
+        for (var other = 0; other < scope.Writers; other++)
+        {
+            var point = FirstWriter + other;
+            if (other != number && (!rules.AdoptsOfEndedRuns || Has(state.Tombstones, point)))
+                adoptable |= 1 << point;
+        }
+
+        return adoptable;
     }
 
     private void Reuse(in ModelState state, int number)

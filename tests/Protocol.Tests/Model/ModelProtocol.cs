@@ -49,10 +49,24 @@ internal sealed partial class ModelProtocol(ModelRules rules, ModelScope scope)
     private int Named(in ModelState state, int epoch)
     {
         var folded = epoch < 0 ? 0 : state.Epochs[epoch].Fold;
-        return folded | Counting(state, epoch);
+        return folded | PacksOf(state, Counting(state, epoch));
     }
 
-    // Segments of the first level that count; a pack has the number of its segment.
+    // A segment names the pack of its own number, or the one its run adopted.
+    private int PacksOf(in ModelState state, int segments)
+    {
+        var packs = segments;
+        for (var writer = 0; scope.Adoption && writer < scope.Writers; writer++)
+        {
+            var (point, adopted) = (FirstWriter + writer, state.Writers[writer].Chosen & ~OwnSegment);
+            if (Has(segments, point) && adopted != 0)
+                packs = packs & ~(1 << point) | 1 << (adopted - 1);
+        }
+
+        return packs;
+    }
+
+    // Segments of the first level that count.
     private int Counting(in ModelState state, int epoch)
     {
         var superseded = Superseded(state, epoch);

@@ -74,7 +74,7 @@ internal struct ModelState
         public bool IsUndo;
         public byte Excluded; // packs it read as condemned
         public byte Seen; // the epoch whose index it read, + 1; with 4: not read yet; with 8: condemned not read yet
-        public byte Chosen; // the pack it reuses, + 1; OwnSegment once it wrote one
+        public byte Chosen; // the pack it reuses or adopted, + 1; and OwnSegment once it wrote one
     }
 
     /// <summary>A collector's records; create-only.</summary>

@@ -72,8 +72,7 @@ internal sealed class Symmetry(ModelScope scope)
         {
             ref var one = ref state.Writers[writer];
             one.Excluded = Swap(one.Excluded, left, right);
-            if (one.Chosen != OwnSegment)
-                one.Chosen = Renumber(one.Chosen, left + 1, right + 1);
+            one.Chosen = (byte)(one.Chosen & OwnSegment | Renumber((byte)(one.Chosen & ~OwnSegment), left + 1, right + 1));
         }
 
         for (var two = 0; two < 2; two++)
