@@ -14,19 +14,7 @@ public sealed class JournalTests : IDisposable
     {
         var token = TestContext.Current.CancellationToken;
         var journal = new Journal(new HostFolders(_root, _root));
-        var entry = new JournalEntry
-        {
-            Run = Guid.NewGuid(),
-            Process = 1,
-            MachineUuid = Guid.NewGuid().ToString("d"),
-            MachineName = "web",
-            Connect = null,
-            Repository = "/srv/backup",
-            RepositoryPart = "0123abcd",
-            Checkpoint = "tidemark-1",
-            Folder = "/run/x",
-            Disks = ["vda"],
-        };
+        var entry = NewEntry();
         await journal.WriteAsync(entry, token);
         var file = journal.FileOf(entry.Run);
         var text = JsonNode.Parse(await File.ReadAllTextAsync(file, token))!.AsObject();
@@ -40,5 +28,34 @@ public sealed class JournalTests : IDisposable
         Assert.Equal(entry with { AfterThaw = [] }, read with { AfterThaw = [], Disks = entry.Disks });
     }
 
+    [Fact]
+    public async Task InterruptedWrite_LeavesTheEntryBeforeAndNothingElse()
+    {
+        var journal = new Journal(new HostFolders(_root, _root));
+        var entry = NewEntry();
+        await journal.WriteAsync(entry, TestContext.Current.CancellationToken);
+
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(
+            () => journal.WriteAsync(entry with { ThawOwed = true }, new CancellationToken(canceled: true)));
+
+        var file = Assert.Single(Directory.EnumerateFiles(Path.GetDirectoryName(journal.FileOf(entry.Run))!));
+        Assert.Equal(journal.FileOf(entry.Run), file);
+        Assert.False((await journal.ReadAsync(entry.Run, TestContext.Current.CancellationToken))!.ThawOwed);
+    }
+
     public void Dispose() => Directory.Delete(_root, recursive: true);
+
+    private static JournalEntry NewEntry() => new()
+    {
+        Run = Guid.NewGuid(),
+        Process = 1,
+        MachineUuid = Guid.NewGuid().ToString("d"),
+        MachineName = "web",
+        Connect = null,
+        Repository = "/srv/backup",
+        RepositoryPart = "0123abcd",
+        Checkpoint = "tidemark-1",
+        Folder = "/run/x",
+        Disks = ["vda"],
+    };
 }

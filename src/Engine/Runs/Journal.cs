@@ -18,13 +18,22 @@ public sealed class Journal(HostFolders folders)
         var file = FileOf(entry.Run);
         // One name a machine, whose lock the writer holds: what a death leaves of it is replaced by the next entry.
         var beside = Path.Combine(folders.Journal, $"{entry.MachineUuid}.new");
-        await using (var stream = new FileStream(beside, FileMode.Create, FileAccess.Write))
+        try
         {
-            await JsonSerializer.SerializeAsync(stream, entry, JournalJson.Default.JournalEntry, cancellationToken);
-            stream.Flush(flushToDisk: true);
+            await using (var stream = new FileStream(beside, FileMode.Create, FileAccess.Write))
+            {
+                await JsonSerializer.SerializeAsync(stream, entry, JournalJson.Default.JournalEntry, cancellationToken);
+                stream.Flush(flushToDisk: true);
+            }
+
+            File.Move(beside, file, overwrite: true);
+        }
+        catch
+        {
+            File.Delete(beside);
+            throw;
         }
 
-        File.Move(beside, file, overwrite: true);
         FileCalls.SyncFolder(folders.Journal);
     }
 
