@@ -43,6 +43,18 @@ public sealed class JournalTests : IDisposable
         Assert.False((await journal.ReadAsync(entry.Run, TestContext.Current.CancellationToken))!.ThawOwed);
     }
 
+    /// <summary>A guardian that took an entry it cannot read for none would leave a guest frozen.</summary>
+    [Fact]
+    public async Task EntryThatCannotBeRead_IsNotTakenForNone()
+    {
+        var journal = new Journal(new HostFolders(_root, _root));
+        var run = Guid.NewGuid();
+        Assert.Null(await journal.ReadAsync(run, TestContext.Current.CancellationToken));
+        Directory.CreateDirectory(journal.FileOf(run));
+
+        await Assert.ThrowsAnyAsync<Exception>(() => journal.ReadAsync(run, TestContext.Current.CancellationToken));
+    }
+
     public void Dispose() => Directory.Delete(_root, recursive: true);
 
     private static JournalEntry NewEntry() => new()

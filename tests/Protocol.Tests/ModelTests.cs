@@ -44,7 +44,6 @@ public sealed class ModelTests
         ["a reader does not check its point"] = (new(1, true, 1, 1), new() { ReaderChecks = false }),
         ["an undo checks before it pins"] = (new(1, false, 1, 1, Undo: true), new() { UndoPinsFirst = false }),
         ["an adopted pack is not named"] = (new(2, false, 1, 1, Adoption: true), new() { AdoptedIsNamed = false }),
-        ["earlier runs are not waited for, adoption"] = (new(2, false, 1, 1, Adoption: true), new() { WaitForEarlierRuns = false }),
         ["packs go before the index without them"] = (new(1, false, 1, 1, Repack: true), new() { IndexBeforeDelete = false }),
         ["a writer reads the index before what is condemned, and does not look for the pack"] =
             (One, new() { CondemnBeforeIndex = false, PresenceChecked = false }),

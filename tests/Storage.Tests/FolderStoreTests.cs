@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+using System.Diagnostics;
 using Tidemark.Blocks;
 
 namespace Tidemark.Storage.Tests;
@@ -27,6 +28,27 @@ public sealed class FolderStoreTests : StoreContract, IDisposable
         Assert.Empty(Directory.GetFiles(Path.Combine(_folder, "tmp")));
         var pack = Directory.GetFiles(Path.Combine(_folder, "packs"), "d-*", SearchOption.AllDirectories)[0];
         Assert.Equal(Path.GetFileName(pack).Substring(2, 2), Path.GetFileName(Path.GetDirectoryName(pack)));
+    }
+
+    /// <summary>Whoever may write to the folder can put anything there: it is found out and told, at once.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task WhatIsNoFolder_WhereOneWouldBe_IsToldAtOnce(bool isFifo)
+    {
+        await using var store = Open();
+        await store.PutIfAbsentAsync("points/m/1", new byte[] { 1 }, Fixture.Token);
+        var path = Path.Combine(_folder, "labels");
+        if (isFifo)
+            await Process.Start("mkfifo", [path]).WaitForExitAsync(Fixture.Token);
+        else
+            await File.WriteAllTextAsync(path, "no folder", Fixture.Token);
+        var itself = Task.Run(async () => await store.ListAsync("labels/", Fixture.Token).CountAsync(Fixture.Token), Fixture.Token);
+        var below = Task.Run(async () => await store.ListAsync("labels/m/", Fixture.Token).CountAsync(Fixture.Token), Fixture.Token);
+        var lookingUp = Task.Run(async () => await store.HeadAsync("labels/m/1", Fixture.Token), Fixture.Token);
+        foreach (var task in (Task[])[itself, below, lookingUp])
+            await Assert.ThrowsAsync<StoreException>(() => task.WaitAsync(TimeSpan.FromSeconds(20), Fixture.Token));
+        Assert.Equal(1, (await store.HeadAsync("points/m/1", Fixture.Token))?.Size);
     }
 
     [Fact]

@@ -46,8 +46,6 @@ public sealed class Journal(HostFolders folders)
     /// <summary>The entry of a run; null when there is none (any more).</summary>
     public async Task<JournalEntry?> ReadAsync(Guid run, CancellationToken cancellationToken)
     {
-        if (!File.Exists(FileOf(run)))
-            return null;
         try
         {
             await using var stream = File.OpenRead(FileOf(run));

@@ -9,12 +9,14 @@ internal static partial class Posix
 {
     public const int ErrnoExists = 17; // EEXIST
     private const int ErrnoMissing = 2; // ENOENT
+    private const int ErrnoNotFolder = 20; // ENOTDIR: a file where a folder of the path would be
     private const int ErrnoStale = 116; // ESTALE: a network file system knew the name, and the file is gone
     private const int OpenDirectory = 0x10000; // O_DIRECTORY on x86-64
     private const int OpenDirectoryArm = 0x4000; // O_DIRECTORY on arm64
     private const int AdviceDontNeed = 4; // POSIX_FADV_DONTNEED
     private const int LockShared = 1; // LOCK_SH
     private const int CloseOnExec = 0x80000; // O_CLOEXEC
+    private const int NonBlocking = 0x800; // O_NONBLOCK: a FIFO that somebody put there must not hold us
 
     /// <summary>Gives a file a second name; false when that name exists.</summary>
     /// <exception cref="IOException">Anything else; HResult is errno.</exception>
@@ -50,7 +52,7 @@ internal static partial class Posix
     /// <exception cref="IOException">Anything else; HResult is errno.</exception>
     public static bool CanOpen(string path)
     {
-        var descriptor = OpenNative(path, CloseOnExec);
+        var descriptor = OpenNative(path, CloseOnExec | NonBlocking);
         if (descriptor >= 0)
         {
             _ = CloseNative(descriptor);
@@ -58,7 +60,7 @@ internal static partial class Posix
         }
 
         var errno = Marshal.GetLastPInvokeError();
-        return errno is ErrnoMissing or ErrnoStale ? false : throw Failure("open", path, errno);
+        return errno is ErrnoMissing or ErrnoNotFolder or ErrnoStale ? false : throw Failure("open", path, errno);
     }
 
     /// <summary>Makes the names in a folder durable.</summary>
