@@ -98,10 +98,7 @@ internal static class BackupCommand
 
         var chosen = new List<KnownMachine>();
         foreach (var name in names.Distinct(StringComparer.Ordinal))
-        {
             chosen.Add(await hypervisor.LookUpAsync(name, cancellationToken) ?? throw Unknown(name));
-        }
-
         return chosen.DistinctBy(machine => machine.Uuid, StringComparer.Ordinal).ToList();
     }
 

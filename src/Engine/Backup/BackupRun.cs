@@ -36,17 +36,17 @@ public sealed class BackupRun
     private readonly BackupContext _context;
     private readonly BackupOptions _options;
     private readonly Journal _journal;
+    private readonly WaitingGuardian _waiting;
     private readonly List<string> _warnings = [];
     private Machine _machine = null!;
     private BackupPlan _plan = null!;
     private RunId _id;
     private string? _checkpoint;
     private bool _owesThaw;
-    private Task<GuardianProcess>? _waiting;
 
-    private BackupRun(BackupContext context, BackupOptions options)
+    private BackupRun(BackupContext context, BackupOptions options, WaitingGuardian waiting)
     {
-        _context = context;
+        (_context, _waiting) = (context, waiting);
         _options = KeyDomains.Resolve(options, context.Repository);
         _journal = new Journal(context.Folders);
     }
@@ -58,19 +58,14 @@ public sealed class BackupRun
     {
         using var machineLock = await MachineLock.TryTakeAsync(context.Folders, machineUuid, LockPatience, cancellationToken)
             ?? throw EngineException.Busy($"Another backup of machine '{machineUuid}' is running on this host.");
-        var run = new BackupRun(context, options);
+        await using var waiting = new WaitingGuardian(context.GuardianCommand, context.Hypervisor.Connect, context.Folders);
         try
         {
-            run._waiting = run.StartGuardianAsync();
-            return await run.ExecuteAsync(machineUuid, cancellationToken);
+            return await new BackupRun(context, options, waiting).ExecuteAsync(machineUuid, cancellationToken);
         }
         catch (Exception e) when (e is not (EngineException or OperationCanceledException))
         {
             throw Failures.Translate(e);
-        }
-        finally
-        {
-            await run.AbandonUnusedAsync();
         }
     }
 
@@ -321,26 +316,12 @@ public sealed class BackupRun
         MayFreeze = _options.Quiesce != Quiesce.Off && _machine is { AgentConnected: true, State: MachineState.Running },
     };
 
-    // Beside what follows: starting a process takes a moment.
-    private Task<GuardianProcess> StartGuardianAsync() => Task.Run(
-        () => GuardianProcess.Start(_context.GuardianCommand, _context.Hypervisor.Connect, _context.Folders), CancellationToken.None);
-
-    private async Task AbandonUnusedAsync()
-    {
-        if (_waiting is not { } unused)
-            return;
-        await ((Task)unused).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing); // if it failed: so has the run, for another reason
-        if (unused.IsCompletedSuccessfully)
-            await (await unused).AbandonAsync();
-    }
-
     private async Task<GuardianProcess> GuardedAsync(JournalEntry entry, CancellationToken cancellationToken)
     {
         GuardianProcess? guardian = null;
         try
         {
-            (var started, _waiting) = (_waiting ?? StartGuardianAsync(), null);
-            guardian = await started;
+            guardian = await _waiting.TakeAsync();
             await guardian.GuardAsync(_journal.FileOf(entry.Run), cancellationToken);
             return guardian;
         }
