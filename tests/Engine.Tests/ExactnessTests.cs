@@ -2,6 +2,7 @@
 using Tidemark.Engine.Points;
 using Tidemark.Engine.Runs;
 using Tidemark.Lab;
+using Tidemark.Storage;
 using Tidemark.TestKit;
 
 namespace Tidemark.Engine.Tests;
@@ -84,6 +85,39 @@ public sealed class ExactnessTests(LabFixture fixture)
         Assert.True(await Qemu.QemuImg.CompareAsync(
             Qemu.ImageRef.File(truth, "qcow2"), Qemu.ImageRef.File(restored, "qcow2"), EngineLab.Token));
         File.Delete(truth);
+    }
+
+    /// <summary>Beside another run the first backup reads the disk in pieces, in an order of its own; later ones inherit from it.</summary>
+    [Fact]
+    public async Task FirstBackupBesideAnotherRun_IsExact()
+    {
+        const int size = 75 * Mebi + 7 * 512;
+        var random = new Random(Seed.Choose(75));
+        await using var lab = await EngineLab.CreateAsync(fixture);
+        var machine = await LabMachine.DefineAsync(
+            fixture.Host, "beside", new LabDisk("vda", size), new LabDisk("vdb", size), new LabDisk("vdc", Mebi));
+        foreach (var disk in new[] { "vda", "vdb" })
+        {
+            for (var write = 0; write < 12; write++)
+            {
+                var bytes = new byte[512 * random.Next(1, 8192)];
+                random.NextBytes(bytes);
+                await machine.WriteBytesAsync(disk, 512L * random.Next(0, (size - bytes.Length) / 512 + 1), bytes, EngineLab.Token);
+            }
+        }
+
+        await using (await lab.Repository.Repository.BeginRunAsync(new MachineId("another"), new BackupRunOptions(), EngineLab.Token))
+        {
+            var first = (Point: await lab.BackUpAsync(machine), Truth: await EngineLab.TruthAsync(machine));
+            await machine.WriteAsync("vda", 20 * Mebi, Mebi, 0x21, EngineLab.Token);
+            await machine.DiscardAsync("vdb", 30 * Mebi, 3 * Mebi, EngineLab.Token);
+            var second = (Point: await lab.BackUpAsync(machine), Truth: await EngineLab.TruthAsync(machine));
+            Assert.All(second.Point.Disks, disk => Assert.Equal("incremental", disk.Mode));
+            await lab.AssertRestoresAsync(first.Point, first.Truth);
+            await lab.AssertRestoresAsync(second.Point, second.Truth);
+        }
+
+        await machine.StopAsync(EngineLab.Token);
     }
 
     [Fact]

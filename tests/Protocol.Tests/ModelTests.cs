@@ -67,13 +67,7 @@ public sealed class ModelTests
             (new(1, true, 1, 1, Copies: true, Repack: true), new() { SegmentsBeforePacks = false }),
 
         // A run that adopts is waited for, whoever wrote the pack, and then its own segment names it.
-        ["packs of running runs are adopted, keys removed"] =
-            (new(2, false, 1, 1, Keys: true, Adoption: true), new() { AdoptsOfEndedRuns = false }),
-        ["packs of running runs are adopted, two epochs"] = (new(2, false, 1, 2, Adoption: true), new() { AdoptsOfEndedRuns = false }),
-        ["packs of running runs are adopted, two collectors"] =
-            (new(2, false, 2, 1, Adoption: true), new() { AdoptsOfEndedRuns = false }),
-        ["packs of running runs are adopted and condemned"] =
-            (new(2, false, 1, 1, Adoption: true), new() { AdoptsOfEndedRuns = false, LiveRunsSpared = false }),
+        ["packs of running runs are adopted and condemned"] = (new(2, false, 1, 1, Adoption: true), new() { LiveRunsSpared = false }),
 
         // The run is waited for, and then its segment counts or it is revoked; the rule only saves the wait.
         ["packs of running runs are condemned"] = (new(2, false, 1, 1), new() { LiveRunsSpared = false }),

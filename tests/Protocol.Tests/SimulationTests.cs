@@ -15,6 +15,7 @@ public sealed class SimulationTests
         "revocations", "revocations by a collector", "revocations by a host", "runs revoked",
         "epochs resumed and finished", "collections that waited", "points expired", "packs deleted", "repacks",
         "bases found deleted", "inherited from a point being deleted", "commits with reused chunks",
+        "packs of ended runs adopted",
         "restores", "restores of a point being deleted", "packs deleted beside readers",
         "points brought back", "undos that came too late",
     ];
@@ -57,6 +58,7 @@ public sealed class SimulationTests
         TestContext.Current.TestOutputHelper?.WriteLine($"{plot}: {result.Counters}; {result.Elapsed.TotalSeconds:0} s");
         Assert.True(result.Failure is null, result.Failure);
         Assert.True(Seeds.Only is not null || result.Counters["packs deleted"] > 0, "Nothing was ever deleted.");
+        Assert.True(Seeds.Only is not null || plot != Plots.Share || result.Counters["packs adopted"] > 100, "Nothing was shared.");
     }
 
     public static TheoryData<string> PlotNames => [.. Plots.Names];

@@ -20,6 +20,8 @@ internal sealed class DiscardingStore : IObjectStore
     public ValueTask<int> ReadAsync(string key, long offset, Memory<byte> buffer, CancellationToken cancellationToken) =>
         _small.ReadAsync(key, offset, buffer, cancellationToken);
 
+    public ValueTask ConfirmAsync(string key, CancellationToken cancellationToken) => ValueTask.CompletedTask;
+
     public ValueTask<ObjectInfo?> HeadAsync(string key, CancellationToken cancellationToken) => _small.HeadAsync(key, cancellationToken);
 
     public IAsyncEnumerable<ObjectInfo> ListAsync(string prefix, CancellationToken cancellationToken) =>

@@ -68,6 +68,8 @@ internal sealed class MemoryStore : IObjectStore
         return ValueTask.FromResult(length);
     }
 
+    public ValueTask ConfirmAsync(string key, CancellationToken cancellationToken) => ValueTask.CompletedTask;
+
     public ValueTask<ObjectInfo?> HeadAsync(string key, CancellationToken cancellationToken)
     {
         ObjectInfo? info = _objects.TryGetValue(key, out var content) ? Describe(key, content) : null;

@@ -13,7 +13,7 @@ internal sealed class PowerFailure : FolderFiles
     private readonly Lock _gate = new();
     private readonly string _root;
     private readonly string _kept;
-    private readonly int _failAfter;
+    private int _failAfter;
     private readonly Random? _luck;
     private readonly Node _tree;
     private int _files;
@@ -38,6 +38,9 @@ internal sealed class PowerFailure : FolderFiles
     public int Calls { get; private set; }
 
     public bool HasFailed => Calls > _failAfter;
+
+    /// <summary>It was only the process that died: from now on calls happen again, and what it had not synced is not synced.</summary>
+    public void Revive() => _failAfter = int.MaxValue;
 
     public override SafeFileHandle Create(string path)
     {

@@ -39,6 +39,48 @@ public sealed class PowerFailureTests : IDisposable
         Assert.True(reported > 0);
     }
 
+    /// <summary>
+    /// A host dies after the N-th step of a backup, another one backs up the same and uses what it finds, and then the power fails: what
+    /// the first had not synced, nobody else did unless the second one does.
+    /// </summary>
+    [Fact]
+    public async Task HostDiesAndThePowerFailsAfterAnotherUsedItsPacks_NothingReportedIsLost()
+    {
+        var template = Path.Combine(_folder, "template");
+        await MakeAsync(template, retire: false);
+        var content = Fixture.Content(new Random(13), 700_000);
+        var (isOver, shared) = (false, 0);
+        for (var n = 1; !isOver; n++)
+        {
+            var (power, root, found) = Begin(template, n, lucky: false);
+            var options = new BackupRunOptions { Workers = 1 };
+            await TryAsync(root, power, repository => Fixture.BackUpAsync(repository, content, options: options));
+            isOver = !power.HasFailed;
+            power.Revive();
+            var isReported = await TryAsync(root, power, async repository =>
+            {
+                await using var run = await repository.BeginRunAsync(new MachineId("second"), SharingTests.Eager, Fixture.Token);
+                var disk = await SharingTests.WriteAfterALookAsync(run, content);
+                await run.CommitAsync(Fixture.DraftOf(disk), Fixture.Token);
+                shared += run.Adopted.Count;
+            });
+            Assert.True(isReported);
+            power.Restart(found);
+            await using (var store = new FolderStore(found))
+            {
+                using var repository = await Fixture.OpenAsync(store);
+                var verified = await repository.VerifyAsync(VerifyLevel.Data, null, null, Fixture.Token);
+                Assert.True(verified.IsSound, $"After {n} calls: {string.Join("; ", verified.Damaged.Select(damage => damage.Problem))}");
+                var point = Assert.Single((await repository.ListPointsAsync(new MachineId("second"), Fixture.Token)).Points);
+                await Fixture.AssertHoldsAsync(repository, point.Disk("vda"), content);
+            }
+
+            Clean(root, found);
+        }
+
+        Assert.True(shared > 5, $"Only {shared} packs were shared.");
+    }
+
     /// <param name="lucky">Whether some of what was not synced is there all the same.</param>
     [Theory]
     [InlineData(false)]

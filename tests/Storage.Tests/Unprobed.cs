@@ -14,6 +14,8 @@ internal sealed class Unprobed(FolderStore store) : IObjectStore
     public ValueTask<int> ReadAsync(string key, long offset, Memory<byte> buffer, CancellationToken cancellationToken) =>
         store.ReadAsync(key, offset, buffer, cancellationToken);
 
+    public ValueTask ConfirmAsync(string key, CancellationToken cancellationToken) => store.ConfirmAsync(key, cancellationToken);
+
     public ValueTask<ObjectInfo?> HeadAsync(string key, CancellationToken cancellationToken) => store.HeadAsync(key, cancellationToken);
 
     public IAsyncEnumerable<ObjectInfo> ListAsync(string prefix, CancellationToken cancellationToken) =>

@@ -33,6 +33,13 @@ public sealed class FaultStore(IObjectStore inner, Random random, double rate) :
     public ValueTask<ObjectInfo?> HeadAsync(string key, CancellationToken cancellationToken) =>
         TryAsync("head", key, () => inner.HeadAsync(key, cancellationToken));
 
+    public async ValueTask ConfirmAsync(string key, CancellationToken cancellationToken) =>
+        await TryAsync("confirm", key, async () =>
+        {
+            await inner.ConfirmAsync(key, cancellationToken);
+            return true;
+        });
+
     public async IAsyncEnumerable<ObjectInfo> ListAsync(string prefix, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         await TryAsync("list", prefix, () => ValueTask.FromResult(true));

@@ -11,7 +11,7 @@ namespace Tidemark.Engine.Backup;
 
 /// <summary>
 /// Moves one disk of a frozen point into the repository: changed chunks, and those that an audit wants to see, are read ahead, as many as
-/// fit into <see cref="ReadAhead"/>, and handed to the disk's writer in order. Everything else is never read.
+/// fit into <see cref="ReadAhead"/>, and handed to the disk's writer in the order it wants. Everything else is never read.
 /// </summary>
 /// <param name="disk">The frozen disk.</param>
 /// <param name="plan">What is read.</param>
@@ -88,11 +88,7 @@ internal sealed class DiskTransfer(
     {
         try
         {
-            var changes = ChangesAsync(cancellationToken);
-            var runs = audit is null
-                ? ChangedChunks.FindAsync(disk.Source, changes, _chunkSize, cancellationToken)
-                : new AuditedChunks(disk.Source, _chunkSize, audit).FindAsync(changes, cancellationToken);
-            await foreach (var run in runs)
+            await foreach (var run in FindAsync(cancellationToken))
             {
                 if (run.IsAudit)
                     _total += run.Range.Length;
@@ -151,17 +147,25 @@ internal sealed class DiskTransfer(
         }
     }
 
-    // A full read is one change over the whole disk.
+    private IAsyncEnumerable<ChunkRun> FindAsync(CancellationToken cancellationToken) => plan.IsIncremental switch
+    {
+        false => FindAllAsync(cancellationToken),
+        true when audit is null => ChangedChunks.FindAsync(disk.Source, ChangesAsync(cancellationToken), _chunkSize, cancellationToken),
+        true => new AuditedChunks(disk.Source, _chunkSize, audit).FindAsync(ChangesAsync(cancellationToken), cancellationToken),
+    };
+
+    private async IAsyncEnumerable<ChunkRun> FindAllAsync([EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        _total = disk.Source.Size;
+        foreach (var piece in await writer.OrderAsync(cancellationToken))
+        {
+            await foreach (var run in ChangedChunks.FindAsync(disk.Source, piece, _chunkSize, cancellationToken))
+                yield return run;
+        }
+    }
+
     private async IAsyncEnumerable<ByteRange> ChangesAsync([EnumeratorCancellation] CancellationToken cancellationToken)
     {
-        if (!plan.IsIncremental)
-        {
-            _total = disk.Source.Size;
-            if (disk.Source.Size > 0)
-                yield return new ByteRange(0, disk.Source.Size);
-            yield break;
-        }
-
         var hurt = await writer.FindHurtAsync(cancellationToken);
         HurtBytes = hurt.Sum(range => range.Length);
         await foreach (var range in HurtRanges.MergeAsync(disk.ChangedAsync(cancellationToken), hurt, cancellationToken))

@@ -88,11 +88,12 @@ internal sealed class CollectRun : IAsyncDisposable
         }
     }
 
-    // Even when nothing can be condemned: what they pinned may be all there is to give back.
+    // Even when nothing can be condemned: what they pinned may be all there is to give back. Packs that a collector moved for a verdict
+    // that never came are nobody's once it has ended.
     private async Task RevokeSilentAsync(CancellationToken cancellationToken)
     {
         var wait = new RunWait(_context, _options.Silence, Now);
-        var settled = await wait.SettleAsync(await wait.ListAsync(cancellationToken), cancellationToken);
+        var settled = await wait.SettleAsync(await wait.ListWithCollectorsAsync(cancellationToken), cancellationToken);
         _result = _result with { Revoked = _result.Revoked + settled.Revoked };
     }
 

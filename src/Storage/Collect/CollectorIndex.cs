@@ -30,6 +30,9 @@ internal sealed class CollectorPack(PackName name, long size)
 
     public int LiveBlobs { get; set; }
 
+    /// <summary>Bytes of blobs that are live, of which another pack has a copy that counts.</summary>
+    public long Copies { get; set; }
+
     public bool IsUsable => IsPresent && !IsQuarantined;
 }
 

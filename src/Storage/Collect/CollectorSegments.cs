@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+using System.Collections.Concurrent;
 using System.Security.Cryptography;
 
 namespace Tidemark.Storage;
@@ -39,15 +40,13 @@ internal static class CollectorSegments
     public static async Task<AcceptedEntries> AcceptedAsync(
         RepositoryContext context, IndexSegment segment, RunId? origin, CancellationToken cancellationToken)
     {
-        var foreign = new Dictionary<int, HashSet<PackEntry>?>();
-        for (var i = 0; origin is not null && i < segment.Packs.Count; i++)
+        var foreign = new ConcurrentDictionary<int, HashSet<PackEntry>?>();
+        var numbers = Enumerable.Range(0, origin is null ? 0 : segment.Packs.Count).Where(i => segment.Packs[i].Name.Run != origin);
+        await Parallel.ForEachAsync(numbers, context.Scheduler.AtOnce(context.Store.ReadsAtOnce, cancellationToken), async (i, token) =>
         {
-            if (segment.Packs[i].Name.Run == origin)
-                continue;
             var pack = segment.Packs[i];
-            foreign[i] = await ReadContentsAsync(context, pack.Name, pack.Size, cancellationToken) is { } entries ? [.. entries] : null;
-        }
-
+            foreign[i] = await ReadContentsAsync(context, pack.Name, pack.Size, token) is { } entries ? [.. entries] : null;
+        });
         return new AcceptedEntries(foreign);
     }
 

@@ -18,7 +18,7 @@ internal sealed class CopyJudge(RepositoryContext context, DataKeys keys, Collec
     public async Task JudgeAsync(CancellationToken cancellationToken)
     {
         foreach (var pack in index.Packs)
-            (pack.Live, pack.LiveBlobs) = (0, 0);
+            (pack.Live, pack.LiveBlobs, pack.Copies) = (0, 0, 0);
         for (long slot = 0; slot < index.Table.Capacity; slot++)
         {
             if (!index.Table.IsUsed(slot))
@@ -62,6 +62,7 @@ internal sealed class CopyJudge(RepositoryContext context, DataKeys keys, Collec
     {
         var entry = index.Table.Get(slot);
         var pack = index.Packs[(int)entry.Pack];
+        pack.Copies += entry.Length;
         var best = BestEntry(index, entry.Id, _ => true)!.Value;
         var bestPack = index.Packs[(int)best.Pack];
         if (!rules.KeepOneCopy && index.Table.Find(entry.Id, 1) >= 0)
@@ -119,5 +120,6 @@ internal sealed class CopyJudge(RepositoryContext context, DataKeys keys, Collec
         var pack = index.Packs[(int)entry.Pack];
         pack.Live += entry.Length;
         pack.LiveBlobs++;
+        pack.Copies -= entry.Length;
     }
 }

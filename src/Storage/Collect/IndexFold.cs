@@ -8,7 +8,8 @@ internal sealed record CountingSegment(SegmentReference Reference, RunId? Origin
 
 /// <summary>
 /// Writes segments anew without the packs to be deleted and with those that were moved. Folded ones that lose nothing and are large
-/// stay as they are. Packs stay together, so that a deleted pack touches few segments. Memory: two segments.
+/// stay as they are. Packs stay together, so that a deleted pack touches few segments, and one that several segments name is written
+/// once. Memory: two segments, and the packs' names.
 /// </summary>
 internal sealed class IndexFold(RepositoryContext context, int epoch, IReadOnlySet<PackName> deleted)
 {
@@ -16,6 +17,7 @@ internal sealed class IndexFold(RepositoryContext context, int epoch, IReadOnlyS
     private readonly List<string> _segments = [];
     private readonly List<IndexedPack> _packs = [];
     private readonly List<IndexEntry> _entries = [];
+    private readonly Dictionary<PackName, int> _blobsOf = [];
     private int _number;
 
     /// <summary>The folded segments that count from now on.</summary>
@@ -61,9 +63,21 @@ internal sealed class IndexFold(RepositoryContext context, int epoch, IReadOnlyS
 
         for (var i = 0; i < byPack.Length; i++)
         {
-            if (byPack[i] is { } entries)
+            if (byPack[i] is { } entries && IsMore(segment.Packs[i].Name, entries))
                 await AddAsync(segment.Packs[i], entries, cancellationToken);
         }
+    }
+
+    // Who wrote a pack and who uses it names all its blobs. Whoever names fewer can't take its place.
+    private bool IsMore(PackName pack, List<IndexEntry> entries)
+    {
+        var blobs = 1;
+        for (var i = 1; i < entries.Count; i++)
+            blobs += entries[i].Id == entries[i - 1].Id ? 0 : 1; // sorted, as all entries of a segment
+        if (blobs <= _blobsOf.GetValueOrDefault(pack))
+            return false;
+        _blobsOf[pack] = blobs;
+        return true;
     }
 
     private async Task AddAsync(MovedPack pack, CancellationToken cancellationToken)

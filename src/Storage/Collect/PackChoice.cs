@@ -51,14 +51,18 @@ internal sealed class PackChoice(CollectorIndex index, CollectorRules rules)
         return [.. chosen.OrderBy(choice => choice.Pack.Rank)];
     }
 
-    /// <summary>Less than half of it is live.</summary>
-    public static bool IsSparse(CollectorPack pack) => pack.Size <= MaxMoved && pack.Live * 2 < pack.Size;
+    /// <summary>
+    /// Less than half of it is live; or a sixteenth is copies, of chunks that several hosts stored at once. What points no longer need
+    /// grows by itself until the pack goes for nothing, or nearly. Copies do not: there is nothing to wait for.
+    /// </summary>
+    public static bool IsSparse(CollectorPack pack) =>
+        pack.Size <= MaxMoved && (pack.Live * 2 < pack.Size || pack.Copies * 16 >= pack.Size);
 
     // Of several copies only the one that will stay counts; whether another writer's may stand in is looked at when it matters.
     private void Count()
     {
         foreach (var pack in index.Packs)
-            (pack.Live, pack.LiveBlobs) = (0, 0);
+            (pack.Live, pack.LiveBlobs, pack.Copies) = (0, 0, 0);
         for (long slot = 0; slot < index.Table.Capacity; slot++)
         {
             if (!index.Table.IsUsed(slot) || (index.Table.Marks(slot) & LiveMark.Live) == 0)
@@ -66,7 +70,11 @@ internal sealed class PackChoice(CollectorIndex index, CollectorRules rules)
             var entry = index.Table.Get(slot);
             var pack = index.Packs[(int)entry.Pack];
             if (!ReferenceEquals(CopyJudge.Best(index, entry.Id), pack))
+            {
+                pack.Copies += entry.Length;
                 continue;
+            }
+
             pack.Live += entry.Length;
             pack.LiveBlobs++;
         }

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-using System.Buffers;
 using System.Security.Cryptography;
 
 namespace Tidemark.Storage;
@@ -15,6 +14,7 @@ internal sealed record MovedPack(IndexedPack Pack, IReadOnlyList<PackEntry> Entr
 internal sealed class PackMover(RepositoryContext context, CollectorIndex index, RunId run, CollectorRules rules)
 {
     private readonly List<MovedPack> _moved = [];
+    private byte[] _buffer = [];
 
     /// <summary>What was written.</summary>
     public IReadOnlyList<MovedPack> Moved => _moved;
@@ -27,6 +27,8 @@ internal sealed class PackMover(RepositoryContext context, CollectorIndex index,
     public async Task<IReadOnlyList<CollectorPack>> MoveAsync(IReadOnlyList<CollectorPack> packs, CancellationToken cancellationToken)
     {
         var emptied = new List<CollectorPack>();
+        if (packs.Count > 0)
+            _buffer = GC.AllocateUninitializedArray<byte>((int)packs.Max(pack => pack.Size));
         foreach (var group in packs.OrderBy(pack => pack.Rank).GroupBy(pack => (pack.Name.Writer, pack.Name.IsData)))
         {
             var copies = new List<(CollectorPack Pack, IReadOnlyList<StoredBlob> Blobs)>();
@@ -81,31 +83,23 @@ internal sealed class PackMover(RepositoryContext context, CollectorIndex index,
     private async Task<IReadOnlyList<StoredBlob>?> TryMoveAsync(CollectorPack pack, PackWriter writer, CancellationToken cancellationToken)
     {
         var length = (int)pack.Size;
-        var buffer = ArrayPool<byte>.Shared.Rent(length);
-        try
+        var bytes = _buffer.AsMemory(0, length);
+        if (await ReadAsync(pack, bytes, cancellationToken) is not { } contents)
+            return null;
+        var number = index.NumberOf(pack.Name);
+        var needed = contents.Where(entry => IsNeeded(entry, number) && entry.Offset + (long)entry.Length <= length).ToArray();
+        if (needed.Length != pack.LiveBlobs)
+            return null;
+        var blobs = new List<StoredBlob>(needed.Length);
+        foreach (var entry in needed)
         {
-            var bytes = buffer.AsMemory(0, length);
-            if (await ReadAsync(pack, bytes, cancellationToken) is not { } contents)
-                return null;
-            var number = index.NumberOf(pack.Name);
-            var needed = contents.Where(entry => IsNeeded(entry, number) && entry.Offset + (long)entry.Length <= length).ToArray();
-            if (needed.Length != pack.LiveBlobs)
-                return null;
-            var blobs = new List<StoredBlob>(needed.Length);
-            foreach (var entry in needed)
-            {
-                blobs.Add(new StoredBlob());
-                await writer.AppendAsync(
-                    blobs[^1], entry.Id, (int)entry.PlainLength, entry.Kind, entry.Compression,
-                    bytes.Slice((int)entry.Offset, (int)entry.Length));
-            }
+            blobs.Add(new StoredBlob());
+            await writer.AppendAsync(
+                blobs[^1], entry.Id, (int)entry.PlainLength, entry.Kind, entry.Compression,
+                bytes.Slice((int)entry.Offset, (int)entry.Length));
+        }
 
-            return blobs;
-        }
-        finally
-        {
-            ArrayPool<byte>.Shared.Return(buffer);
-        }
+        return blobs;
     }
 
     private bool IsNeeded(PackEntry entry, uint pack)

@@ -5,7 +5,13 @@ namespace Tidemark.Storage;
 internal sealed class RunWait(RepositoryContext context, TimeSpan silence, DateTimeOffset now)
 {
     /// <summary>Runs under way that may commit; listed after the packs were condemned.</summary>
-    public async Task<IReadOnlyList<string>> ListAsync(CancellationToken cancellationToken)
+    public Task<IReadOnlyList<string>> ListAsync(CancellationToken cancellationToken) => ListAsync(andCollectors: false, cancellationToken);
+
+    /// <summary>The same, and collectors that have not ended: nobody waits for those, but what a dead one wrote is garbage.</summary>
+    public Task<IReadOnlyList<string>> ListWithCollectorsAsync(CancellationToken cancellationToken) =>
+        ListAsync(andCollectors: true, cancellationToken);
+
+    private async Task<IReadOnlyList<string>> ListAsync(bool andCollectors, CancellationToken cancellationToken)
     {
         var waiting = new List<string>();
         var runs = await RunListing.ReadAsync(context.Store, null, cancellationToken);
@@ -14,7 +20,7 @@ internal sealed class RunWait(RepositoryContext context, TimeSpan silence, DateT
             ended.Add(info.Key);
         foreach (var run in runs)
         {
-            if (run.IsCollector || run.HasEnd || ended.Contains(ObjectNames.Fence(run.Machine, run.Id)))
+            if ((run.IsCollector && !andCollectors) || run.HasEnd || ended.Contains(ObjectNames.Fence(run.Machine, run.Id)))
                 continue;
             var (isThere, document) = await RunListing.ReadDocumentAsync(context, run, cancellationToken);
             if (isThere && document?.Purpose != RunDocument.Read)

@@ -32,6 +32,9 @@ internal static class ObjectNames
             ? run
             : null;
 
+    /// <summary>Where a run's packs lie.</summary>
+    public static string PacksOf(WriterId writer, RunId run) => $"{Packs}{writer}/{run}/";
+
     public static string Run(WriterId writer, string machine, RunId run) => $"runs/{writer}/{machine}/{run}";
 
     /// <summary>Where a run's tombstone lies, and the point of one that commits; for a collect run too.</summary>

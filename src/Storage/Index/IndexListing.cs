@@ -19,6 +19,12 @@ internal sealed record IndexListing(IReadOnlyList<string> Segments, IReadOnlySet
     /// <summary>What never comes back.</summary>
     public Roster Roster { get; init; } = Roster.Empty;
 
+    /// <summary>Runs that had a point or a tombstone.</summary>
+    public IReadOnlySet<RunId> Ended { get; init; } = new HashSet<RunId>();
+
+    /// <summary>Whether a run had ended by then, as far as its key under points/ or the roster tells.</summary>
+    public bool HasEnded(RunId run) => Ended.Contains(run) || Roster.IsGone(run);
+
     /// <summary>The records under bad/; their packs are among the excluded ones.</summary>
     public IReadOnlyList<string> Quarantined { get; init; } = [];
 
@@ -65,11 +71,13 @@ internal sealed record IndexListing(IReadOnlyList<string> Segments, IReadOnlySet
         var listed = new Dictionary<string, long>(StringComparer.Ordinal);
         await foreach (var info in context.Store.ListAsync(ObjectNames.Index, cancellationToken))
             listed[info.Key] = info.Size;
-        var committed = new HashSet<RunId>();
+        var (committed, ended) = (new HashSet<RunId>(), new HashSet<RunId>());
         await foreach (var info in context.Store.ListAsync(ObjectNames.Points, cancellationToken))
         {
-            if (info.Size > 0 && ObjectNames.ParsePoint(info.Key) is { } point
-                && !(rules.GoneStaysGone && epochs.Roster.IsGone(point.Run)))
+            if (ObjectNames.ParsePoint(info.Key) is not { } point)
+                continue;
+            ended.Add(point.Run);
+            if (info.Size > 0 && !(rules.GoneStaysGone && epochs.Roster.IsGone(point.Run)))
                 committed.Add(point.Run);
         }
 
@@ -83,6 +91,7 @@ internal sealed record IndexListing(IReadOnlyList<string> Segments, IReadOnlySet
             Epoch = epochs.IndexEpoch,
             Roster = epochs.Roster,
             Quarantined = quarantined,
+            Ended = ended,
         };
     }
 

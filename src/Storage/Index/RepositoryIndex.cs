@@ -12,14 +12,15 @@ namespace Tidemark.Storage;
 internal sealed class RepositoryIndex(RepositoryContext context, IndexListing listing, MachineId? adoptFor = null) : IDisposable
 {
     private const int LoadsAtOnce = 4;
+    private const int AdoptsAtOnce = 8;
     private readonly Lock _gate = new();
     private readonly BlobTable _table = new();
     private readonly List<IndexedPack> _packs = [];
     private readonly List<Task<bool>?> _packChecks = [];
     private readonly Dictionary<(PackName Name, bool IsHearsay), uint> _numbers = [];
     private readonly List<bool> _hearsay = [];
-    private readonly Dictionary<uint, AdoptedPack> _adopted = [];
-    private readonly List<AdoptedPack> _used = [];
+    private readonly HashSet<uint> _adopted = []; // that no segment names, and of which nothing is used yet
+    private readonly HashSet<PackName> _refused = [];
     private Task? _loading;
 
     /// <summary>The epoch whose index it was loaded from.</summary>
@@ -49,20 +50,20 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
     }
 
     /// <summary>Whether a found entry was checked by this run; <see cref="MarkChecked"/> says so.</summary>
-    public bool IsChecked(in BlobId id, int skip)
+    public bool IsChecked(in IndexEntry entry)
     {
         lock (_gate)
         {
-            var slot = _table.Find(in id, skip);
+            var slot = SlotOf(entry);
             return slot >= 0 && _table.IsMarked(slot);
         }
     }
 
-    public void MarkChecked(in BlobId id, int skip)
+    public void MarkChecked(in IndexEntry entry)
     {
         lock (_gate)
         {
-            var slot = _table.Find(in id, skip);
+            var slot = SlotOf(entry);
             if (slot >= 0)
                 _table.Mark(slot);
         }
@@ -103,24 +104,28 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
             return _hearsay[(int)pack];
     }
 
-    /// <summary>Packs of failed runs of which something is used: this run has to name them.</summary>
-    public IReadOnlyList<AdoptedPack> Used
-    {
-        get
-        {
-            lock (_gate)
-                return [.. _used];
-        }
-    }
-
-    /// <summary>A blob of this pack is used by the run.</summary>
-    public void Use(uint pack)
+    /// <summary>A blob of this pack is used by the run; whether it is the first of an adopted one, which the run has to name.</summary>
+    public bool IsFirstUse(uint pack)
     {
         lock (_gate)
+            return _adopted.Remove(pack);
+    }
+
+    /// <summary>
+    /// Takes up packs of chunks that no segment names, by their own contents. Listed only after the run registered and read what is
+    /// condemned (docs/format.md section 10b).
+    /// </summary>
+    /// <exception cref="StoreException">The store failed.</exception>
+    public async Task AdoptAsync(IEnumerable<ListedPack> packs, CancellationToken cancellationToken)
+    {
+        var options = context.Scheduler.AtOnce(AdoptsAtOnce, cancellationToken);
+        await Parallel.ForEachAsync(packs.Where(pack => MayAdopt(pack.Name)), options, async (pack, token) =>
         {
-            if (_adopted.Remove(pack, out var adopted))
-                _used.Add(adopted);
-        }
+            if (await PackReading.TryReadAsync(context, pack, BlobKind.Chunk, token) is { } contents)
+                Adopt(contents);
+            else
+                Refuse(pack.Name);
+        });
     }
 
     /// <summary>Whether a pack is there with its size; asked of the store once (I10).</summary>
@@ -158,43 +163,58 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
         if (!isWhole && adoptFor is null && (await EpochListing.ReadAsync(context, cancellationToken)).IndexEpoch == listing.Epoch)
             await AddUnnamedAsync(cancellationToken); // else a collector has folded it away, and a newer index tells more
         if (adoptFor is { } machine)
-        {
-            foreach (var adopted in await Adoption.FindAsync(context, machine, MayAdopt, cancellationToken))
-                Adopt(adopted);
-        }
+            await AdoptAsync(await FailedRuns.ListPacksAsync(context, machine, cancellationToken), cancellationToken);
     }
 
     // Packs say themselves what they hold: without a segment everything is still found, only slower.
     private async Task AddUnnamedAsync(CancellationToken cancellationToken)
     {
-        var packs = new List<(PackName Name, long Size)>();
+        var packs = new List<ListedPack>();
         await foreach (var info in context.Store.ListAsync(ObjectNames.Packs, cancellationToken))
         {
-            if (PackName.TryParse(info.Key) is { } name && MayAdopt(name) && info.Size <= uint.MaxValue)
-                packs.Add((name, info.Size));
+            if (ListedPack.TryParse(info) is { } pack && MayAdopt(pack.Name))
+                packs.Add(pack);
         }
 
         await Parallel.ForEachAsync(packs, context.Scheduler.AtOnce(context.Store.ReadsAtOnce, cancellationToken), async (pack, token) =>
         {
-            var kind = pack.Name.IsData ? BlobKind.Chunk : BlobKind.Node;
-            if (await Adoption.TryReadAsync(context, pack.Name, pack.Size, kind, token) is { } found)
-                Add(found.Pack, found.Chunks, isHearsay: true);
+            if (await PackReading.TryReadAsync(context, pack, pack.Name.IsData ? BlobKind.Chunk : BlobKind.Node, token) is { } found)
+                Add(found.Pack, found.Entries, isHearsay: true);
         });
     }
 
     private bool MayAdopt(PackName pack)
     {
         lock (_gate)
-            return !listing.ExcludedPacks.Contains(pack.Key)
+            return !listing.ExcludedPacks.Contains(pack.Key) && !_refused.Contains(pack)
                 && !_numbers.ContainsKey((pack, false)) && !_numbers.ContainsKey((pack, true));
     }
 
-    private void Adopt(AdoptedPack adopted)
+    private void Adopt(DescribedPack pack)
     {
-        // Whoever can write to the store could have put it there: opened before it is used, like any hearsay.
-        Add(adopted.Pack, adopted.Chunks, isHearsay: true);
         lock (_gate)
-            _adopted.Add(_numbers[(adopted.Pack.Name, true)], adopted);
+        {
+            // Whoever can write to the store could have put it there: opened before it is used, like any hearsay.
+            Add(pack.Pack, pack.Entries, isHearsay: true);
+            _adopted.Add(_numbers[(pack.Pack.Name, true)]);
+        }
+    }
+
+    private void Refuse(PackName pack)
+    {
+        lock (_gate)
+            _refused.Add(pack);
+    }
+
+    // Caller holds _gate.
+    private long SlotOf(in IndexEntry entry)
+    {
+        for (var copy = 0; ; copy++)
+        {
+            var slot = _table.Find(entry.Id, copy);
+            if (slot < 0 || _table.Get(slot).Pack == entry.Pack)
+                return slot;
+        }
     }
 
     private void Merge(IndexSegment segment)

@@ -25,6 +25,9 @@ internal sealed class PackWriter(
     private IMemoryOwner<byte>? _block;
     private int _filled;
 
+    /// <summary>A pack is closed at this many bytes.</summary>
+    public long Target { get; init; } = StorageLimits.PackTarget;
+
     /// <summary>Bytes of all packs closed or begun, contents and footers included once closed.</summary>
     public long TotalLength { get; private set; }
 
@@ -102,7 +105,7 @@ internal sealed class PackWriter(
         _current.Entries.Add(new PackEntry(id, offset, (uint)bytes.Length, (uint)plainLength, kind, compression));
         blob.Place(_current, offset, (uint)bytes.Length);
         await AddAsync(bytes);
-        if (_current.Length >= StorageLimits.PackTarget || _current.Entries.Count >= StorageLimits.PackMaxBlobs)
+        if (_current.Length >= Target || _current.Entries.Count >= StorageLimits.PackMaxBlobs)
             await CloseAsync();
     }
 

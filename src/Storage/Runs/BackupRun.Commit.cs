@@ -34,8 +34,6 @@ public sealed partial class BackupRun
             if (!Nodes.IsEmpty)
                 throw new InvalidOperationException("A disk of this run was not finished before the commit.");
             await _nodePacks.FinishAsync();
-            foreach (var adopted in _index.Used)
-                await _segments.AddAsync(adopted.Pack, adopted.Chunks, _stop.Token);
             await _segments.FinishAsync(_stop.Token); // I3: packs are durable
             return Describe(draft);
         }

@@ -21,6 +21,7 @@ public sealed partial class BackupRun : IAsyncDisposable
     private readonly RunStart _start;
     private readonly RepositoryIndex _index;
     private readonly BlobReader _blobs;
+    private readonly OtherRuns _others;
     private readonly KnownBlobs _known;
     private readonly PackWriter _chunkPacks;
     private readonly PackWriter _nodePacks;
@@ -29,6 +30,7 @@ public sealed partial class BackupRun : IAsyncDisposable
     private readonly Heartbeat _heartbeat;
     private readonly CancellationTokenSource _stop = new();
     private readonly List<DiskWriter> _disks = [];
+    private readonly List<PackName> _adopted = [];
     private readonly Lazy<Task<LostBlobs>> _lost;
     private Exception? _failure;
     private bool _ended;
@@ -41,11 +43,15 @@ public sealed partial class BackupRun : IAsyncDisposable
         _index = new RepositoryIndex(context, start.Listing, start.Machine);
         _blobs = new BlobReader(context);
         Trees = new TreeReader(_blobs);
-        _known = new KnownBlobs(context, _index, _blobs);
+        _others = new OtherRuns(context, start, _index, options.LookAfter, _stop.Token);
+        _known = new KnownBlobs(context, _index, _blobs, _others, NameAsync);
         _segments = new SegmentWriter(context, start.Id);
         _nodePacks = new PackWriter(context, start.Id, isData: false, Counters, NodesClosedAsync, Fail, _stop.Token);
         Nodes = new NodeWriter(context, _known, _nodePacks, Counters);
-        _chunkPacks = new PackWriter(context, start.Id, isData: true, Counters, ChunksClosedAsync, Fail, _stop.Token);
+        _chunkPacks = new PackWriter(context, start.Id, isData: true, Counters, ChunksClosedAsync, Fail, _stop.Token)
+        {
+            Target = options.PackTarget,
+        };
         _pipeline = new ChunkPipeline(context, _known, _chunkPacks, options, Counters, Fail, _stop.Token);
         _heartbeat = new Heartbeat(context, start.Key);
         _lost = new Lazy<Task<LostBlobs>>(() => LostBlobs.ReadAsync(_context, _start.Listing, _index, _stop.Token));
@@ -73,6 +79,11 @@ public sealed partial class BackupRun : IAsyncDisposable
     internal TaskScheduler Scheduler => _context.Scheduler;
 
     internal CancellationToken Stopping => _stop.Token;
+
+    /// <summary>Packs of other runs, named by no segment before, that this one uses.</summary>
+    internal IReadOnlyCollection<PackName> Adopted => _adopted;
+
+    internal OtherRuns Others => _others;
 
     internal bool HasFailed => Volatile.Read(ref _failure) is not null;
 
@@ -240,6 +251,17 @@ public sealed partial class BackupRun : IAsyncDisposable
         await Nodes.StoreReadyAsync(_stop.Token);
     }
 
+    // Whoever wrote it may never commit: then only this run's point has a segment that tells of it (I3).
+    private async Task NameAsync(IndexedPack pack, CancellationToken cancellationToken)
+    {
+        var contents = await PackReading.TryReadAsync(_context, new ListedPack(pack.Name, pack.Size), BlobKind.Chunk, cancellationToken)
+            ?? throw new RepositoryDamagedException(pack.Name.Key, "the contents this run found in it before", "something else");
+        await _context.Store.ConfirmAsync(pack.Name.Key, cancellationToken);
+        await _segments.AddAsync(contents.Pack, contents.Entries, cancellationToken);
+        lock (_disks)
+            _adopted.Add(pack.Name);
+    }
+
     private async Task NodesClosedAsync(OpenPack pack)
     {
         _known.Closed(pack);
@@ -258,6 +280,7 @@ public sealed partial class BackupRun : IAsyncDisposable
         await _chunkPacks.DisposeAsync();
         await _nodePacks.DisposeAsync();
         await _heartbeat.DisposeAsync();
+        await _others.DisposeAsync();
         Nodes.Dispose();
         _segments.Dispose();
         _index.Dispose();

@@ -25,5 +25,11 @@ public sealed record BackupRunOptions
     /// <summary>The bases may be retired, as long as they have not expired: for bringing a point back.</summary>
     internal bool AllowRetiredBases { get; init; }
 
+    /// <summary>Bytes of chunks stored until what other runs have stored meanwhile is looked at, and from one look to the next.</summary>
+    internal long LookAfter { get; init; } = StorageLimits.PackTarget;
+
+    /// <summary>Bytes at which a pack of chunks is closed.</summary>
+    internal long PackTarget { get; init; } = StorageLimits.PackTarget;
+
     internal WriterRules Rules { get; init; } = WriterRules.All;
 }

@@ -5,55 +5,9 @@ using Tidemark.Blocks;
 
 namespace Tidemark.Storage;
 
-/// <summary>What a disk's writing came to.</summary>
-public sealed record DiskResult
-{
-    internal DiskResult(string name, TreeShape shape, BuiltTree tree) => (Name, Shape, Tree) = (name, shape, tree);
-
-    public string Name { get; }
-
-    public long Size => Shape.Size;
-
-    public int ChunkLog2 => Shape.ChunkLog2;
-
-    public int Depth => Shape.Depth;
-
-    public BlobId Root => Tree.Root;
-
-    /// <summary>Bytes of the chunks written that differ from the base; ranges made zero without reading them are not counted.</summary>
-    public long ChangedBytes { get; init; }
-
-    /// <summary>Bytes of sealed chunks this disk added to the repository.</summary>
-    public long StoredBytes { get; init; }
-
-    /// <summary>Bytes of changed chunks that the repository knew already.</summary>
-    public long DedupBytes { get; init; }
-
-    /// <summary>Chunks written, by what became of them.</summary>
-    public long InheritedChunks { get; init; }
-
-    public long ZeroChunks { get; init; }
-
-    public long KnownChunks { get; init; }
-
-    public long StoredChunks { get; init; }
-
-    /// <summary>Of the stored chunks, those the base had lost.</summary>
-    public long HealedChunks { get; init; }
-
-    /// <summary>A few of the chunks that are data and differ from the base, chosen evenly among them.</summary>
-    public IReadOnlyList<long> SomeChanged { get; init; } = [];
-
-    internal TreeShape Shape { get; }
-
-    internal BuiltTree Tree { get; }
-
-    /// <summary>The tree with its root's place; only once the run's packs are closed.</summary>
-    internal TreeRef Reference => new(Shape, Root, Tree.Blob?.Location ?? Tree.Location);
-}
-
 /// <summary>
-/// Writes one disk in a run: chunks and zero ranges in increasing order, everything else inherited from the base (without one: zero).
+/// Writes one disk in a run: chunks and zero ranges in increasing order, or as <see cref="OrderAsync"/> says; everything else is inherited
+/// from the base (without one: zero).
 /// One caller at a time; several disks of a run may be written at once.
 /// </summary>
 public sealed class DiskWriter
@@ -72,6 +26,8 @@ public sealed class DiskWriter
     private LeafSpan _originLeaf;
     private long _originLeafStart = -1;
     private long _position;
+    private bool _isScattered;
+    private long _covered;
     private long _changed;
     private long _stored;
     private long _dedup;
@@ -97,6 +53,17 @@ public sealed class DiskWriter
 
     /// <summary>Chunks of the disk; the last one may be partly beyond its end.</summary>
     public long ChunkCount => _shape.ChunkCount;
+
+    /// <summary>
+    /// The disk in ranges of bytes, in the order in which a whole read of it does best; asked before the first write, and then to be
+    /// kept. It is one range, unless the disk has no base and other runs are under way: then each begins elsewhere, so that equal disks
+    /// meet what others have stored already (docs/format.md section 10c). Then every chunk must be written or made zero, once.
+    /// </summary>
+    public async ValueTask<IReadOnlyList<ByteRange>> OrderAsync(CancellationToken cancellationToken)
+    {
+        _isScattered = _origin is null && ScatteredOrder.Suits(_shape) && await _run.Others.AnyAsync().OrCancelled(cancellationToken);
+        return _isScattered ? ScatteredOrder.Of(_shape, _run.Id) : [new ByteRange(0, Size)];
+    }
 
     /// <summary>
     /// Writes a chunk whose content is the first bytes of <paramref name="buffer"/> (the disk's bytes in that chunk; what lies beyond is
@@ -198,6 +165,8 @@ public sealed class DiskWriter
     /// <summary>Waits for this disk's chunks and builds its tree; the disk takes nothing more.</summary>
     public async Task<DiskResult> FinishAsync(CancellationToken cancellationToken)
     {
+        if (_isScattered && _covered != ChunkCount)
+            throw new InvalidOperationException($"Of the {ChunkCount} chunks of disk '{_name}', {_covered} were written.");
         await WriteCutTailAsync(cancellationToken);
         await CheckLostWrittenAsync(cancellationToken);
         _steps.Writer.TryComplete();
@@ -264,6 +233,9 @@ public sealed class DiskWriter
 
     private void Advance(long from, long to)
     {
+        _covered += to - from;
+        if (_isScattered)
+            return; // the tree minds that none comes twice
         _position = to;
         if (_written.Count > 0 && _written[^1].To == from)
             _written[^1] = (_written[^1].From, to);
@@ -319,14 +291,16 @@ public sealed class DiskWriter
         try
         {
             var stop = _run.Stopping;
-            var tree = new TreeBuilder(_shape, _origin, _run.Trees, _run.Nodes, _run.Keys, await _hurt.OrCancelled(stop));
+            var hurt = await _hurt.OrCancelled(stop);
+            IDiskTree? tree = null;
             while (await _steps.Reader.WaitToReadAsync(stop))
             {
+                tree ??= StartTree(hurt);
                 while (_steps.Reader.TryRead(out var step))
                     await ApplyAsync(tree, step, stop);
             }
 
-            return await tree.FinishAsync(stop);
+            return await (tree ?? StartTree(hurt)).FinishAsync(stop);
         }
         catch (Exception failure)
         {
@@ -335,7 +309,12 @@ public sealed class DiskWriter
         }
     }
 
-    private async ValueTask ApplyAsync(TreeBuilder tree, Step step, CancellationToken stop)
+    // The order is known once the first step is there.
+    private IDiskTree StartTree(HurtTree hurt) => _isScattered
+        ? new ScatteredTree(_shape, _run.Nodes, _run.Keys)
+        : new TreeBuilder(_shape, _origin, _run.Trees, _run.Nodes, _run.Keys, hurt);
+
+    private async ValueTask ApplyAsync(IDiskTree tree, Step step, CancellationToken stop)
     {
         if (step.Job is not { } job)
         {

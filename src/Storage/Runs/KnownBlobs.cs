@@ -10,7 +10,14 @@ internal readonly record struct Claim(bool IsNew, BlobLocation Location, StoredB
 /// Which blobs a run need not store: those of the index that may be reused (I10), and those this run stored or is storing.
 /// Of several workers with the same new blob one is told to store it. Safe from any thread.
 /// </summary>
-internal sealed class KnownBlobs(RepositoryContext context, RepositoryIndex index, BlobReader reader)
+/// <param name="context">The repository.</param>
+/// <param name="index">What is known.</param>
+/// <param name="reader">Opens what others made.</param>
+/// <param name="others">Told of chunks that are found nowhere.</param>
+/// <param name="name">Names a pack that no segment names, before the run relies on it.</param>
+internal sealed class KnownBlobs(
+    RepositoryContext context, RepositoryIndex index, BlobReader reader, OtherRuns others,
+    Func<IndexedPack, CancellationToken, Task> name)
 {
     private readonly Lock _gate = new();
     private readonly Dictionary<BlobId, StoredBlob> _underway = [];
@@ -28,13 +35,14 @@ internal sealed class KnownBlobs(RepositoryContext context, RepositoryIndex inde
                     return new Claim(false, default, blob);
                 found = index.Find(in id, copy);
                 if (found is null)
+                {
+                    others.MustStore(chunkSize);
                     return NewClaim(id);
+                }
             }
 
-            if (!await MayReuseAsync(found.Value.Entry, found.Value.Pack, copy, chunkSize, cancellationToken))
-                continue;
-            index.Use(found.Value.Entry.Pack);
-            return new Claim(false, new BlobLocation(found.Value.Pack.Name, found.Value.Entry.Offset, found.Value.Entry.Length), null);
+            if (await TryUseAsync(found.Value.Entry, found.Value.Pack, chunkSize, cancellationToken) is { } location)
+                return new Claim(false, location, null);
         }
     }
 
@@ -75,10 +83,8 @@ internal sealed class KnownBlobs(RepositoryContext context, RepositoryIndex inde
         await index.EnsureLoadedAsync(cancellationToken);
         for (var copy = 0; index.Find(in id, copy) is { } found; copy++)
         {
-            if (!await MayReuseAsync(found.Entry, found.Pack, copy, chunkSize, cancellationToken))
-                continue;
-            index.Use(found.Entry.Pack);
-            return new BlobLocation(found.Pack.Name, found.Entry.Offset, found.Entry.Length);
+            if (await TryUseAsync(found.Entry, found.Pack, chunkSize, cancellationToken) is { } location)
+                return location;
         }
 
         return null;
@@ -92,12 +98,21 @@ internal sealed class KnownBlobs(RepositoryContext context, RepositoryIndex inde
         return new Claim(true, default, blob);
     }
 
-    private async ValueTask<bool> MayReuseAsync(
-        IndexEntry entry, IndexedPack pack, int copy, int chunkSize, CancellationToken cancellationToken)
+    private async ValueTask<BlobLocation?> TryUseAsync(
+        IndexEntry entry, IndexedPack pack, int chunkSize, CancellationToken cancellationToken)
+    {
+        if (!await MayReuseAsync(entry, pack, chunkSize, cancellationToken))
+            return null;
+        if (index.IsFirstUse(entry.Pack))
+            await name(pack, cancellationToken);
+        return new BlobLocation(pack.Name, entry.Offset, entry.Length);
+    }
+
+    private async ValueTask<bool> MayReuseAsync(IndexEntry entry, IndexedPack pack, int chunkSize, CancellationToken cancellationToken)
     {
         if (entry.Kind != BlobKind.Chunk || !await index.IsPresentAsync(entry.Pack, cancellationToken))
             return false;
-        if ((pack.Name.Writer == context.Writer && !index.IsHearsay(entry.Pack)) || index.IsChecked(entry.Id, copy))
+        if ((pack.Name.Writer == context.Writer && !index.IsHearsay(entry.Pack)) || index.IsChecked(entry))
             return true;
         var buffer = ArrayPool<byte>.Shared.Rent(chunkSize);
         try
@@ -105,7 +120,7 @@ internal sealed class KnownBlobs(RepositoryContext context, RepositoryIndex inde
             var location = new BlobLocation(pack.Name, entry.Offset, entry.Length);
             if (!await reader.TryReadChunkAsync(entry.Id, location, buffer.AsMemory(0, chunkSize), cancellationToken))
                 return false;
-            index.MarkChecked(entry.Id, copy);
+            index.MarkChecked(entry);
             return true;
         }
         finally

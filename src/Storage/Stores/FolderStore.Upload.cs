@@ -38,6 +38,22 @@ public sealed partial class FolderStore
         }
     }
 
+    /// <inheritdoc/>
+    public ValueTask ConfirmAsync(string key, CancellationToken cancellationToken)
+    {
+        try
+        {
+            var folder = Path.GetDirectoryName(PathOf(key))!;
+            CreateFolderDurably(folder);
+            _files.SyncFolder(folder);
+            return ValueTask.CompletedTask;
+        }
+        catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
+        {
+            throw Failed("make durable", key, failure);
+        }
+    }
+
     // A folder seen for the first time may be another writer's, created a moment ago and not yet durable: its parent is synced once.
     private void CreateFolderDurably(string path)
     {

@@ -40,6 +40,9 @@ public interface IObjectStore : IAsyncDisposable
     /// <summary>Size and time of an object, or null when there is none.</summary>
     ValueTask<ObjectInfo?> HeadAsync(string key, CancellationToken cancellationToken);
 
+    /// <summary>Makes an object that was seen durable, as whoever created it may not have come to that, or has died before.</summary>
+    ValueTask ConfirmAsync(string key, CancellationToken cancellationToken);
+
     /// <summary>
     /// Every object whose key begins with <paramref name="prefix"/> (empty, or ending in "/"), in no particular order. Complete or an
     /// exception: what could not be listed is never left out silently.

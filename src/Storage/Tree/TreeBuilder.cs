@@ -8,6 +8,19 @@ internal interface INodeSink
     ValueTask<StoredBlob?> AddAsync(TreeNode node, BlobId id, StoredBlob?[] children, CancellationToken cancellationToken);
 }
 
+/// <summary>A tree that comes into being chunk by chunk. One caller at a time.</summary>
+internal interface IDiskTree
+{
+    /// <summary>Puts a chunk; it lies at <paramref name="location"/>, or where <paramref name="blob"/> will.</summary>
+    ValueTask SetAsync(long chunk, BlobId id, BlobLocation location, StoredBlob? blob, CancellationToken cancellationToken);
+
+    /// <summary>Makes chunks [from, to) zero, in time that depends on what was there, not on their number.</summary>
+    ValueTask ClearAsync(long from, long to, CancellationToken cancellationToken);
+
+    /// <summary>Closes everything; the root's id, and its place if it was inherited.</summary>
+    ValueTask<BuiltTree> FinishAsync(CancellationToken cancellationToken);
+}
+
 /// <summary>
 /// Builds a tree from changes to another one (or to nothing), in increasing order of chunks; what is not mentioned is inherited by id.
 /// Holds one node per level. One caller at a time.
@@ -20,6 +33,7 @@ internal interface INodeSink
 /// <param name="hurt">Nodes of the origin that can't be read; the caller mentions every chunk below them (I21).</param>
 internal sealed class TreeBuilder(
     TreeShape shape, TreeRef? origin, TreeReader? reader, INodeSink? sink, RepositoryKeys keys, HurtTree? hurt = null)
+    : IDiskTree
 {
     private readonly OpenNode?[] _path = new OpenNode?[shape.Depth];
     private readonly TreeNode?[] _grown = new TreeNode?[shape.Depth]; // levels above the origin's root: nodes with that root's path only
@@ -30,7 +44,7 @@ internal sealed class TreeBuilder(
 
     private int Top => shape.Depth - 1;
 
-    /// <summary>Puts a chunk; it lies at <paramref name="location"/>, or where <paramref name="blob"/> will.</summary>
+    /// <inheritdoc/>
     public async ValueTask SetAsync(long chunk, BlobId id, BlobLocation location, StoredBlob? blob, CancellationToken cancellationToken)
     {
         await AdvanceAsync(chunk, cancellationToken);
@@ -43,7 +57,20 @@ internal sealed class TreeBuilder(
         _position = chunk + 1;
     }
 
-    /// <summary>Makes chunks [from, to) zero, in time that depends on what was there, not on their number.</summary>
+    /// <summary>Puts a leaf that went to the sink before; a tree of one node has none.</summary>
+    public async ValueTask SetLeafAsync(long leaf, BlobId id, StoredBlob? blob, CancellationToken cancellationToken)
+    {
+        var chunk = leaf * TreeShape.FanOut;
+        await AdvanceAsync(chunk, cancellationToken);
+        for (var level = Top; level > 0; level--)
+            await OpenAsync(level, chunk, cancellationToken);
+        var slot = (int)(leaf % TreeShape.FanOut);
+        _path[1]!.Node.Set(slot, in id, default);
+        _path[1]!.Children[slot] = blob;
+        _position = chunk + TreeShape.FanOut;
+    }
+
+    /// <inheritdoc/>
     public async ValueTask ClearAsync(long from, long to, CancellationToken cancellationToken)
     {
         while (from < to)
@@ -59,7 +86,7 @@ internal sealed class TreeBuilder(
         _position = Math.Max(_position, to);
     }
 
-    /// <summary>Closes everything; the root's id, and its place if it was inherited.</summary>
+    /// <inheritdoc/>
     public async ValueTask<BuiltTree> FinishAsync(CancellationToken cancellationToken)
     {
         await StartAsync(cancellationToken);

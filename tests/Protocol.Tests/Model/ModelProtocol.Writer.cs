@@ -162,7 +162,8 @@ internal sealed partial class ModelProtocol
                 }));
         }
 
-        var left = scope.Adoption ? state.Packs & Adoptable(state, number) & ~writer.Excluded & ~usable : 0;
+        // Of failed runs and of running ones; a run that uses one names it in its own segment.
+        var left = scope.Adoption ? state.Packs & ~(1 << (FirstWriter + number)) & ~writer.Excluded & ~usable : 0;
         for (var pack = FirstWriter; pack < FirstRepack; pack++)
         {
             if (Has(left, pack))
@@ -176,20 +177,6 @@ internal sealed partial class ModelProtocol
         }
 
         Add("writer {0} does not find the blob", number, -1, With(state, number, Storing(writer)));
-    }
-
-    // Packs of runs that can't commit any more; a run that adopts one names it in its own segment.
-    private int Adoptable(in ModelState state, int number)
-    {
-        var adoptable = 0;
-        for (var other = 0; other < scope.Writers; other++)
-        {
-            var point = FirstWriter + other;
-            if (other != number && (!rules.AdoptsOfEndedRuns || Has(state.Tombstones, point)))
-                adoptable |= 1 << point;
-        }
-
-        return adoptable;
     }
 
     private void Reuse(in ModelState state, int number)

@@ -70,9 +70,6 @@ internal sealed record ModelRules
     /// <summary>Who adopts a pack names it in a segment of its own.</summary>
     public bool AdoptedIsNamed { get; init; } = true;
 
-    /// <summary>Only packs of runs that can't commit any more are adopted.</summary>
-    public bool AdoptsOfEndedRuns { get; init; } = true;
-
     /// <summary>Packs are deleted only after the index without them is published.</summary>
     public bool IndexBeforeDelete { get; init; } = true;
 
@@ -89,7 +86,7 @@ internal sealed record ModelRules
 /// <param name="Repack">Whether a collector may copy the blob into a pack of its own.</param>
 /// <param name="Undo">Whether runs may bring back deleted points.</param>
 /// <param name="Keys">Whether keys of gone points and tombstones are removed, and late requests put them again.</param>
-/// <param name="Adoption">Whether a run may use packs that no segment names, those of failed runs.</param>
+/// <param name="Adoption">Whether a run may use packs that no segment names, of failed runs and of running ones.</param>
 /// <param name="Pages">Whether listings of points and runs go one by one, with everything else in between.</param>
 internal sealed record ModelScope(
     int Writers, bool Readers, int Collectors, int Epochs, bool Copies = false, bool Repack = false, bool Undo = false, bool Keys = false,

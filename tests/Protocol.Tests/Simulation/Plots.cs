@@ -14,6 +14,7 @@ internal static class Plots
     public const string Move = "what moved is read while its old pack goes";
     public const string Undo = "a deleted point is brought back after a collection, within its window";
     public const string Gap = "a run begins between two records of a collector, and reuses what is dead";
+    public const string Share = "a run uses what another one has stored, which then fails, commits or dies";
     private const int MostCollections = 12;
 
     private static readonly TimeSpan LongWindow = TimeSpan.FromDays(10);
@@ -21,7 +22,7 @@ internal static class Plots
     private static readonly MachineId First = Scene.Machines[0];
     private static readonly MachineId Second = Scene.Machines[1];
 
-    public static IReadOnlyList<string> Names { get; } = [Heir, Move, Undo, Gap];
+    public static IReadOnlyList<string> Names { get; } = [Heir, Move, Undo, Gap, Share];
 
     public static World Begin(string plot, int seed, List<string>? trace, WriterRules? writerRules, CollectorRules? collectorRules)
     {
@@ -58,6 +59,12 @@ internal static class Plots
             case Undo:
                 var isLate = world.Random.Next(4) > 0;
                 world.Spawn("undoer", 8, actor => BringBackAsync(actor, stage, () => !isLate || stage.HasCollected));
+                break;
+            case Share:
+                var isEarly = world.Random.Next(2) == 0;
+                stage.MayCollect = () => isEarly ? stage.HasGiven : stage.HasTaken;
+                world.Spawn("giver", 2, actor => GiveAsync(actor, stage));
+                world.Spawn("taker", 3, actor => TakeAsync(actor, stage));
                 break;
             default:
                 world.Spawn("reuser", 3, actor => ReuseAsync(actor, stage));
@@ -107,7 +114,7 @@ internal static class Plots
         content[actor.World.SpotsOf(Second)[0]] = Chunks.Values - 1;
         await BackUpAsync(
             actor, await actor.OpenAsync(), Second, null, content,
-            () =>
+            _ =>
             {
                 stage.HasWaited = true;
                 var expired = $"expire/{First}/{stage.Kept.Id}";
@@ -124,7 +131,7 @@ internal static class Plots
         content[changed] = Chunks.Values - 2;
         await BackUpAsync(
             actor, await actor.OpenAsync(), First, stage.Kept, content,
-            () =>
+            _ =>
             {
                 stage.HasBegun = true;
                 return actor.UntilAsync(() => stage.HasCollected);
@@ -139,8 +146,53 @@ internal static class Plots
         var content = new int[world.ChunkCountOf(Second)];
         foreach (var (value, spot) in world.SpotsOf(Second).Index())
             content[spot] = value + 1;
-        await BackUpAsync(actor, await actor.OpenAsync(), Second, null, content, () => actor.UntilAsync(() => stage.HasCollected));
+        await BackUpAsync(actor, await actor.OpenAsync(), Second, null, content, _ => actor.UntilAsync(() => stage.HasCollected));
     });
+
+    private static Task GiveAsync(Actor actor, Stage stage) => ToleratedAsync(actor, async () =>
+    {
+        var world = actor.World;
+        var fails = world.Random.Next(2) == 0;
+        try
+        {
+            await BackUpAsync(actor, await actor.OpenAsync(), Second, null, GiftOn(world, Second), async run =>
+            {
+                await actor.UntilAsync(() => world.Objects.Keys.Any(
+                    key => key.StartsWith("packs/", StringComparison.Ordinal) && key.Contains($"/{run.Id}/d-", StringComparison.Ordinal)));
+                stage.HasGiven = true;
+                await actor.UntilAsync(() => stage.HasTaken);
+                if (fails)
+                    throw new StoreException("The giver fails.", isTransient: false);
+            }, inSmallPacks: true);
+        }
+        finally
+        {
+            stage.HasGiven = true;
+        }
+    });
+
+    private static Task TakeAsync(Actor actor, Stage stage) => ToleratedAsync(actor, async () =>
+    {
+        await actor.UntilAsync(() => stage.HasGiven);
+        try
+        {
+            var content = GiftOn(actor.World, First);
+            content[actor.World.SpotsOf(First)[0]] = Chunks.Values - 1; // not to be found: this makes the run look around
+            await BackUpAsync(actor, await actor.OpenAsync(), First, null, content, looksFirst: true);
+        }
+        finally
+        {
+            stage.HasTaken = true;
+        }
+    });
+
+    private static int[] GiftOn(World world, MachineId machine)
+    {
+        var content = new int[world.ChunkCountOf(machine)];
+        foreach (var (number, spot) in world.SpotsOf(machine).Index())
+            content[spot] = Chunks.Values - 2 - number;
+        return content;
+    }
 
     private static async Task RetireAsync(Actor actor, RestorePoint point, Func<bool> when)
     {
@@ -183,10 +235,18 @@ internal static class Plots
     }
 
     private static async Task<RestorePoint> BackUpAsync(
-        Actor actor, Repository repository, MachineId machine, RestorePoint? origin, int[] content, Func<Task>? beforeTheEnd = null)
+        Actor actor, Repository repository, MachineId machine, RestorePoint? origin, int[] content,
+        Func<BackupRun, Task>? beforeTheEnd = null, bool looksFirst = false, bool inSmallPacks = false)
     {
         var before = origin is null ? null : actor.World.Truth.Of(origin)!.Content;
-        var options = new BackupRunOptions { Bases = origin is null ? [] : [origin], Workers = 1, Rules = actor.World.WriterRules };
+        var options = new BackupRunOptions
+        {
+            Bases = origin is null ? [] : [origin],
+            Workers = 1,
+            LookAfter = 1,
+            PackTarget = inSmallPacks ? 1 : StorageLimits.PackTarget,
+            Rules = actor.World.WriterRules,
+        };
         await using var run = await repository.BeginRunAsync(machine, options, CancellationToken.None);
         var disk = run.OpenDisk("vda", (long)content.Length << Chunks.Log2, Chunks.Log2, origin?.Disk("vda").Tree);
         for (var chunk = 0; chunk < content.Length; chunk++)
@@ -196,10 +256,12 @@ internal static class Plots
             var buffer = MemoryPool<byte>.Shared.Rent(Chunks.Size);
             Chunks.Of(content[chunk]).CopyTo(buffer.Memory.Span);
             await disk.WriteAsync(chunk, buffer, CancellationToken.None);
+            if (looksFirst)
+                await actor.UntilAsync(() => run.Others.Looks > 0);
         }
 
         if (beforeTheEnd is not null)
-            await beforeTheEnd();
+            await beforeTheEnd(run);
         var result = await disk.FinishAsync(CancellationToken.None);
         var truth = actor.World.Truth.Expect(machine, run.Id, content);
         var draft = new RestorePointDraft
@@ -211,6 +273,7 @@ internal static class Plots
         var point = await run.CommitAsync(draft, CancellationToken.None);
         truth.IsReported = true;
         actor.World.Counters.Count("commits");
+        actor.World.Counters.Count("packs adopted", run.Adopted.Count);
         return point;
     }
 
@@ -249,5 +312,9 @@ internal static class Plots
         public bool HasBegun { get; set; }
 
         public bool HasCollected { get; set; }
+
+        public bool HasGiven { get; set; }
+
+        public bool HasTaken { get; set; }
     }
 }

@@ -33,6 +33,8 @@ internal sealed class SimulatedStore(World world, Actor actor) : IObjectStore
         return length;
     }
 
+    public ValueTask ConfirmAsync(string key, CancellationToken cancellationToken) => ValueTask.CompletedTask;
+
     public async ValueTask<ObjectInfo?> HeadAsync(string key, CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();

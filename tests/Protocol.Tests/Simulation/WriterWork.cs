@@ -58,6 +58,8 @@ internal sealed class WriterWork(Actor actor, MachineId machine)
             Id = _underway,
             Bases = origin is null ? [] : [origin],
             Workers = random.Next(1, 3),
+            LookAfter = 1,
+            PackTarget = random.Next(3) == 0 ? 1 : StorageLimits.PackTarget, // there for others long before the commit
             Rules = world.WriterRules,
         };
         using var use = world.Use(origin);
@@ -74,6 +76,11 @@ internal sealed class WriterWork(Actor actor, MachineId machine)
                 await disk.ZeroAsync(chunk, chunk + 1, CancellationToken.None);
             else
                 await WriteAsync(disk, chunk, content[chunk]);
+            if (random.Next(3) != 0)
+                continue;
+            await actor.RestAsync(20);
+            if (run.Others.IsLooking)
+                await actor.UntilAsync(() => !run.Others.IsLooking); // a disk of many chunks has time to find what others stored
         }
 
         if (random.Next(2) == 0)
@@ -93,6 +100,14 @@ internal sealed class WriterWork(Actor actor, MachineId machine)
             world.Counters.Count(world.Truth.Of(origin)!.IsRetireAsked ? "inherited from a point being deleted" : "incremental commits");
         if (result.KnownChunks > 0)
             world.Counters.Count("commits with reused chunks");
+        world.Counters.Count("looks at other runs", run.Others.Looks);
+        foreach (var adopted in run.Adopted)
+        {
+            var hasEnded = world.Objects.Keys.Any(key => key.StartsWith("points/", StringComparison.Ordinal)
+                && key.EndsWith($"/{adopted.Run}", StringComparison.Ordinal));
+            world.Counters.Count(hasEnded ? "packs of ended runs adopted" : "packs of running runs adopted");
+        }
+
         _remembered.Add(point);
     }
 

@@ -40,6 +40,8 @@ public sealed class CacheStore(IObjectStore inner, CacheFolder folder) : IObject
 
     public ValueTask<DateTimeOffset?> ReadClockAsync(CancellationToken cancellationToken) => inner.ReadClockAsync(cancellationToken);
 
+    public ValueTask ConfirmAsync(string key, CancellationToken cancellationToken) => inner.ConfirmAsync(key, cancellationToken);
+
     public ValueTask<ObjectInfo?> HeadAsync(string key, CancellationToken cancellationToken) => inner.HeadAsync(key, cancellationToken);
 
     public IAsyncEnumerable<ObjectInfo> ListAsync(string prefix, CancellationToken cancellationToken) =>

@@ -78,6 +78,8 @@ public sealed class MeterStore(IObjectStore inner, RequestCounts counts) : IObje
 
     public ValueTask<DateTimeOffset?> ReadClockAsync(CancellationToken cancellationToken) => inner.ReadClockAsync(cancellationToken);
 
+    public ValueTask ConfirmAsync(string key, CancellationToken cancellationToken) => inner.ConfirmAsync(key, cancellationToken);
+
     public ValueTask<ObjectInfo?> HeadAsync(string key, CancellationToken cancellationToken)
     {
         counts.Head();

@@ -30,6 +30,15 @@ public sealed class RetryStore(IObjectStore inner, RetryPolicy policy) : IObject
     public ValueTask<ObjectInfo?> HeadAsync(string key, CancellationToken cancellationToken) =>
         policy.RunAsync(token => inner.HeadAsync(key, token), cancellationToken);
 
+    public async ValueTask ConfirmAsync(string key, CancellationToken cancellationToken) =>
+        await policy.RunAsync(
+            async token =>
+            {
+                await inner.ConfirmAsync(key, token);
+                return true;
+            },
+            cancellationToken);
+
     public async IAsyncEnumerable<ObjectInfo> ListAsync(string prefix, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         var (all, any) = await policy.RunAsync(

@@ -81,6 +81,9 @@ public sealed partial class S3Store : IObjectStore
         }
     }
 
+    /// <summary>What can be seen in a bucket is durable.</summary>
+    public ValueTask ConfirmAsync(string key, CancellationToken cancellationToken) => ValueTask.CompletedTask;
+
     public async ValueTask<ObjectInfo?> HeadAsync(string key, CancellationToken cancellationToken)
     {
         using var guard = new StallGuard(_options.StallTime, cancellationToken);
