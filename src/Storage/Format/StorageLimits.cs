@@ -18,6 +18,9 @@ public static class StorageLimits
     /// <summary>A pack is closed at this many bytes: one PUT, and few enough objects.</summary>
     internal const long PackTarget = 64 << 20;
 
+    /// <summary>Beside other runs that may want what is in it: until it is closed they store the same.</summary>
+    internal const long SharedPackTarget = 16 << 20;
+
     /// <summary>A pack of tiny blobs is closed here, which bounds the nodes that wait for its name.</summary>
     internal const int PackMaxBlobs = 16_384;
 

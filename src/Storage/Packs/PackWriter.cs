@@ -26,7 +26,7 @@ internal sealed class PackWriter(
     private int _filled;
 
     /// <summary>A pack is closed at this many bytes.</summary>
-    public long Target { get; init; } = StorageLimits.PackTarget;
+    public long Target { get; set; } = StorageLimits.PackTarget;
 
     /// <summary>Bytes of all packs closed or begun, contents and footers included once closed.</summary>
     public long TotalLength { get; private set; }

@@ -182,6 +182,9 @@ public sealed partial class BackupRun : IAsyncDisposable
 
     internal ValueTask AddAsync(ChunkJob job, CancellationToken cancellationToken) => _pipeline.AddAsync(job, cancellationToken);
 
+    /// <summary>Others are under way, and may want what this run is about to store.</summary>
+    internal void ShareSoon() => _chunkPacks.Target = Math.Min(_options.PackTarget, StorageLimits.SharedPackTarget);
+
     /// <summary>Reads a chunk of a stored tree; false for a hole, with the buffer left as it is.</summary>
     internal async ValueTask<bool> ReadChunkAsync(TreeRef tree, long chunk, Memory<byte> buffer, CancellationToken cancellationToken)
     {

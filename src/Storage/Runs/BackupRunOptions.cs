@@ -26,7 +26,7 @@ public sealed record BackupRunOptions
     internal bool AllowRetiredBases { get; init; }
 
     /// <summary>Bytes of chunks stored until what other runs have stored meanwhile is looked at, and from one look to the next.</summary>
-    internal long LookAfter { get; init; } = StorageLimits.PackTarget;
+    internal long LookAfter { get; init; } = 2 * StorageLimits.SharedPackTarget;
 
     /// <summary>Bytes at which a pack of chunks is closed.</summary>
     internal long PackTarget { get; init; } = StorageLimits.PackTarget;

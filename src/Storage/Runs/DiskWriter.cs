@@ -62,7 +62,10 @@ public sealed class DiskWriter
     public async ValueTask<IReadOnlyList<ByteRange>> OrderAsync(CancellationToken cancellationToken)
     {
         _isScattered = _origin is null && ScatteredOrder.Suits(_shape) && await _run.Others.AnyAsync().OrCancelled(cancellationToken);
-        return _isScattered ? ScatteredOrder.Of(_shape, _run.Id) : [new ByteRange(0, Size)];
+        if (!_isScattered)
+            return [new ByteRange(0, Size)];
+        _run.ShareSoon();
+        return ScatteredOrder.Of(_shape, _run.Id);
     }
 
     /// <summary>
