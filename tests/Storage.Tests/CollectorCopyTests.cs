@@ -40,6 +40,8 @@ public sealed class CollectorCopyTests
         string[] packs = [.. store.Objects.Keys.Where(key => key.StartsWith("packs/", StringComparison.Ordinal))];
         Assert.Equal(2, packs.Count(key => key.Contains("/d-", StringComparison.Ordinal)));
         Assert.Single(packs, key => key.Contains("/m-", StringComparison.Ordinal));
+        var again = await collector.CollectAsync(new CollectOptions { MaxDeletePercent = 100 }, null, Fixture.Token);
+        Assert.Equal(0, again.EpochsFinished); // it does not try every night
         using var fresh = await Repository.OpenAsync(store, full, Fixture.OptionsOf(1), Fixture.Token);
         foreach (var point in (await fresh.ListPointsAsync(null, Fixture.Token)).Points)
             await Fixture.AssertHoldsAsync(fresh, point.Disk("vda"), content);

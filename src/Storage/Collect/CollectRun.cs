@@ -155,7 +155,7 @@ internal sealed class CollectRun : IAsyncDisposable
     private async Task<bool> BeginAsync(EpochListing epochs, CancellationToken cancellationToken)
     {
         var view = await LookAsync(epochs, cancellationToken);
-        var chosen = new PackChoice(view.Index, Rules).Choose(view.LiveRuns(), _options.MoveBudget);
+        var chosen = new PackChoice(view.Index, Rules, _context.Keys.Role == KeyRole.Full).Choose(view.LiveRuns(), _options.MoveBudget);
         if (chosen.Count == 0 && !VerdictDraft.IsWorthwhile(view, epochs, _options, Now))
         {
             _result = _result with { KeptBytes = view.Packs.Values.Sum() };

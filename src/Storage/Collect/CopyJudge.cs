@@ -37,9 +37,9 @@ internal sealed class CopyJudge(RepositoryContext context, DataKeys keys, Collec
     public void Dispose() => _blobs.Dispose();
 
     /// <summary>The copy of a blob that stands for all: in a usable pack before others, in one not condemned, in the one of least
-    /// rank.</summary>
-    public static CollectorPack? Best(CollectorIndex index, in BlobId id) =>
-        BestEntry(index, in id, _ => true) is { } best ? index.Packs[(int)best.Pack] : null;
+    /// rank; of one writer's packs, if given.</summary>
+    public static CollectorPack? Best(CollectorIndex index, in BlobId id, WriterId? writer) =>
+        BestEntry(index, in id, pack => writer is null || pack.Name.Writer == writer) is { } best ? index.Packs[(int)best.Pack] : null;
 
     private static IndexEntry? BestEntry(CollectorIndex index, in BlobId id, Func<CollectorPack, bool> counts)
     {

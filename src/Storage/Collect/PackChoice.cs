@@ -8,7 +8,10 @@ internal sealed record ChosenPack(CollectorPack Pack, string Why, long Freed);
 /// Which packs are worth condemning, from marks that need not be exact: what counts is decided after the wait. Pure but for the marks'
 /// sums it keeps in the packs.
 /// </summary>
-internal sealed class PackChoice(CollectorIndex index, CollectorRules rules)
+/// <param name="index">All packs.</param>
+/// <param name="rules">What a test may take away.</param>
+/// <param name="opensChunks">Whether the key tells if another writer's copy of a chunk is right: else it replaces nothing (I19).</param>
+internal sealed class PackChoice(CollectorIndex index, CollectorRules rules, bool opensChunks)
 {
     public const string Dead = "dead";
     public const string Orphan = "orphan";
@@ -69,7 +72,8 @@ internal sealed class PackChoice(CollectorIndex index, CollectorRules rules)
                 continue;
             var entry = index.Table.Get(slot);
             var pack = index.Packs[(int)entry.Pack];
-            if (!ReferenceEquals(CopyJudge.Best(index, entry.Id), pack))
+            var among = opensChunks || entry.Kind != BlobKind.Chunk ? null : (WriterId?)pack.Name.Writer;
+            if (!ReferenceEquals(CopyJudge.Best(index, entry.Id, among), pack))
             {
                 pack.Copies += entry.Length;
                 continue;

@@ -111,6 +111,14 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
             return _adopted.Remove(pack);
     }
 
+    /// <summary>Whether a pack may be taken up: neither excluded, nor known, nor found to be none.</summary>
+    public bool MayAdopt(PackName pack)
+    {
+        lock (_gate)
+            return !listing.ExcludedPacks.Contains(pack.Key) && !_refused.Contains(pack)
+                && !_numbers.ContainsKey((pack, false)) && !_numbers.ContainsKey((pack, true));
+    }
+
     /// <summary>
     /// Takes up packs of chunks that no segment names, by their own contents. Listed only after the run registered and read what is
     /// condemned (docs/format.md section 10b).
@@ -181,13 +189,6 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
             if (await PackReading.TryReadAsync(context, pack, pack.Name.IsData ? BlobKind.Chunk : BlobKind.Node, token) is { } found)
                 Add(found.Pack, found.Entries, isHearsay: true);
         });
-    }
-
-    private bool MayAdopt(PackName pack)
-    {
-        lock (_gate)
-            return !listing.ExcludedPacks.Contains(pack.Key) && !_refused.Contains(pack)
-                && !_numbers.ContainsKey((pack, false)) && !_numbers.ContainsKey((pack, true));
     }
 
     private void Adopt(DescribedPack pack)

@@ -15,6 +15,7 @@ internal sealed class OtherRuns(RepositoryContext context, RunStart start, Repos
     : IAsyncDisposable
 {
     private const int MostRuns = 16; // the newest: requests do not follow the number of hosts
+    private const int MostPacks = 256; // of one run in one look: nobody can make another host read without end
     private readonly Lock _gate = new();
     private long _sinceLook;
     private Task _looking = Task.CompletedTask;
@@ -61,7 +62,7 @@ internal sealed class OtherRuns(RepositoryContext context, RunStart start, Repos
                 var packs = new List<ListedPack>();
                 await foreach (var info in context.Store.ListAsync(ObjectNames.PacksOf(run.Writer, run.Id), stop))
                 {
-                    if (ListedPack.TryParse(info) is { Name.IsData: true } pack)
+                    if (packs.Count < MostPacks && ListedPack.TryParse(info) is { Name.IsData: true } pack && index.MayAdopt(pack.Name))
                         packs.Add(pack);
                 }
 
