@@ -12,7 +12,8 @@ internal static class CollectPlan
         var due = await PointExpiry.DueAsync(repository, options.UndoWindow, now, cancellationToken);
         using var view = new CollectorView(repository.Afresh(), options, now, progress) { AlsoExpired = due };
         await view.LookAsync(epochs, cancellationToken);
-        var chosen = new PackChoice(view.Index, options.Rules, repository.Context.Keys.Role == KeyRole.Full).Choose(view.LiveRuns(), options.MoveBudget);
+        var opensChunks = repository.Context.Keys.Role == KeyRole.Full;
+        var chosen = new PackChoice(view.Index, options.Rules, opensChunks).Choose(view.LiveRuns(), options.MoveBudget);
         var wait = new RunWait(repository.Context, options.Silence, now);
         var runs = chosen.Count == 0 ? [] : await wait.DescribeAsync(await wait.ListAsync(cancellationToken), cancellationToken);
         var freed = chosen.Sum(choice => choice.Freed);
