@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+using System.Security.Cryptography;
 using System.Text.Json;
 
 namespace Tidemark.Storage.Tests;
@@ -86,11 +87,35 @@ public sealed class CollectorCopyTests
         var content = lab.Repository.Context.Close(key, IndexSegment.Write([other.Packs[0]], lies));
         lab.Store.Objects[key] = content;
         var point = await run.CommitAsync(Fixture.DraftOf(), Fixture.Token);
-        var sha256 = Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(content));
+        var sha256 = Convert.ToHexStringLower(SHA256.HashData(content));
         Rewrite(lab, point with { Index = [new SegmentReference(key, sha256)] });
         var result = await lab.CollectAsync();
         Assert.Equal(0L, result.DeletedBytes);
         await lab.AssertAllHoldAsync();
+    }
+
+    /// <summary>Who uses a pack names it; its hostile owner naming more, and nothing of what is there, does not take that away.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task OwnerThatLiesAboutAPackOthersUse_DoesNotHideItFromThem(bool ownerFirst)
+    {
+        var lab = await CollectorLab.CreateAsync();
+        var owner = await lab.BackUpAsync(ownerFirst ? "a" : "z", 600_000, seed: 1);
+        var user = await lab.BackUpAsync("m", 600_000, seed: 2);
+        var (owned, used) = (await SegmentOfAsync(lab, owner), await SegmentOfAsync(lab, user));
+        var pack = owned.Packs.Index().Single(candidate => candidate.Item.Name.IsData);
+        var real = EntriesOf(owned).Where(entry => entry.Pack == pack.Index).ToArray();
+        var lies = Enumerable.Range(0, 1000).Select(
+            number => real[0] with { Id = BlobId.From(SHA256.HashData(BitConverter.GetBytes(number))) });
+        Restate(lab, owner, owned.Packs, [.. EntriesOf(owned).Except(real), .. lies]);
+        var claimed = real.Select(entry => entry with { Pack = (uint)used.Packs.Count });
+        Restate(lab, user, [.. used.Packs, pack.Item], [.. EntriesOf(used), .. claimed]);
+        await lab.CollectAsync();
+        var listing = await IndexListing.ReadAsync(lab.Repository.Context, forWriting: false, Fixture.Token);
+        using var index = new RepositoryIndex(lab.Repository.Context, listing);
+        await index.EnsureLoadedAsync(Fixture.Token);
+        Assert.All(real, entry => Assert.Equal(pack.Item.Name, index.Find(entry.Id, 0)?.Pack.Name));
     }
 
     [Fact]
@@ -127,6 +152,16 @@ public sealed class CollectorCopyTests
         new() { Id = RunId.Parse($"0190000000007000800000000000000{order}"), Workers = 1 };
 
     // A pack of the same entries and places whose chunks are sealed well, with wrong bytes; under its right name, in its segment.
+    private static IEnumerable<IndexEntry> EntriesOf(IndexSegment segment) => Enumerable.Range(0, segment.Count).Select(i => segment[i]);
+
+    private static void Restate(CollectorLab lab, RestorePoint point, IReadOnlyList<IndexedPack> packs, List<IndexEntry> entries)
+    {
+        var key = Assert.Single(point.Index).Key;
+        var content = lab.Repository.Context.Close(key, IndexSegment.Write(packs, entries));
+        lab.Store.Objects[key] = content;
+        Rewrite(lab, point with { Index = [new SegmentReference(key, Convert.ToHexStringLower(SHA256.HashData(content)))] });
+    }
+
     private static async Task ForgeAsync(CollectorLab lab, RestorePoint point, string key)
     {
         var context = lab.Repository.Context;
@@ -152,7 +187,7 @@ public sealed class CollectorCopyTests
         var reference = Assert.Single(point.Index);
         var content = context.Close(reference.Key, IndexSegment.Write(packs, entries));
         lab.Store.Objects[reference.Key] = content;
-        var sha256 = Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(content));
+        var sha256 = Convert.ToHexStringLower(SHA256.HashData(content));
         Rewrite(lab, point with { Index = [new SegmentReference(reference.Key, sha256)] });
     }
 

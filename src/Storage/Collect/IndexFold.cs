@@ -17,7 +17,7 @@ internal sealed class IndexFold(RepositoryContext context, int epoch, IReadOnlyS
     private readonly List<string> _segments = [];
     private readonly List<IndexedPack> _packs = [];
     private readonly List<IndexEntry> _entries = [];
-    private readonly Dictionary<PackName, int> _blobsOf = [];
+    private readonly HashSet<(PackName Pack, BlobId Said)> _written = [];
     private int _number;
 
     /// <summary>The folded segments that count from now on.</summary>
@@ -63,21 +63,17 @@ internal sealed class IndexFold(RepositoryContext context, int epoch, IReadOnlyS
 
         for (var i = 0; i < byPack.Length; i++)
         {
-            if (byPack[i] is { } entries && IsMore(segment.Packs[i].Name, entries))
+            if (byPack[i] is { } entries && IsNew(segment.Packs[i].Name, entries))
                 await AddAsync(segment.Packs[i], entries, cancellationToken);
         }
     }
 
-    // Who wrote a pack and who uses it names all its blobs. Whoever names fewer can't take its place.
-    private bool IsMore(PackName pack, List<IndexEntry> entries)
+    // Who wrote a pack and who uses it say the same of it. Whoever says something else takes nobody's place.
+    private bool IsNew(PackName pack, List<IndexEntry> entries)
     {
-        var blobs = 1;
-        for (var i = 1; i < entries.Count; i++)
-            blobs += entries[i].Id == entries[i - 1].Id ? 0 : 1; // sorted, as all entries of a segment
-        if (blobs <= _blobsOf.GetValueOrDefault(pack))
-            return false;
-        _blobsOf[pack] = blobs;
-        return true;
+        var said = PackContents.Write([.. entries.Select(entry => new PackEntry(
+            entry.Id, entry.Offset, entry.Length, entry.PlainLength, entry.Kind, entry.Compression))]);
+        return _written.Add((pack, BlobId.From(SHA256.HashData(said))));
     }
 
     private async Task AddAsync(MovedPack pack, CancellationToken cancellationToken)
