@@ -8,10 +8,8 @@ namespace Tidemark.Libvirt;
 /// </summary>
 internal static class BlockingCall
 {
+    private static readonly BlockingThreads Threads = new();
+
     internal static Task<T> RunAsync<T>(Func<T> call, CancellationToken cancellationToken) =>
-        Task.Factory.StartNew(
-            call,
-            cancellationToken,
-            TaskCreationOptions.LongRunning | TaskCreationOptions.DenyChildAttach,
-            TaskScheduler.Default);
+        Task.Factory.StartNew(call, cancellationToken, TaskCreationOptions.DenyChildAttach, Threads);
 }
