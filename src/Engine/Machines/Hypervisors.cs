@@ -43,6 +43,8 @@ public static class Hypervisors
     // The host part of a URI that leads elsewhere; null for one that stays here.
     private static string? RemoteHost(string connect)
     {
+        if (connect.Split("://", 2) is not [_, var rest] || rest.StartsWith('/'))
+            return null;
         if (!Uri.TryCreate(connect, UriKind.Absolute, out var uri) || uri.Host.Length == 0)
             return null;
         return uri.IsLoopback ? null : uri.Host;

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-using System.Buffers;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
@@ -91,7 +90,6 @@ public readonly record struct RunId(Guid Value)
 public readonly record struct MachineId
 {
     private const int MaxLength = 64;
-    private static readonly SearchValues<char> Allowed = SearchValues.Create("abcdefghijklmnopqrstuvwxyz0123456789-");
 
     /// <exception cref="FormatException">Not 1 to 64 of [a-z0-9-], or it starts with '-'.</exception>
     public MachineId(string value)
@@ -103,8 +101,18 @@ public readonly record struct MachineId
 
     public string Value { get; }
 
-    public static bool IsValid(string value) =>
-        value.Length is > 0 and <= MaxLength && value[0] != '-' && !value.AsSpan().ContainsAnyExcept(Allowed);
+    public static bool IsValid(string value)
+    {
+        if (value.Length is 0 or > MaxLength || value[0] == '-')
+            return false;
+        foreach (var letter in value)
+        {
+            if (!char.IsAsciiLetterLower(letter) && !char.IsAsciiDigit(letter) && letter != '-')
+                return false;
+        }
+
+        return true;
+    }
 
     public override string ToString() => Value;
 }

@@ -10,7 +10,7 @@ public sealed partial class FolderStore
     private const int Looks = 10; // more than a key has parts: of each, a client may be wrong
     private static readonly EnumerationOptions Everything = new() { IgnoreInaccessible = false, AttributesToSkip = FileAttributes.None };
 
-    private IReadOnlyList<(string Path, bool IsFolder)> Entries(string folder, string prefix)
+    private IReadOnlyList<Entry> Entries(string folder, string prefix)
     {
         for (var attempt = 1; ; attempt++)
         {
@@ -18,8 +18,7 @@ public sealed partial class FolderStore
             {
                 if (Posix.CanOpen(folder))
                 {
-                    return [.. new FileSystemEnumerable<(string, bool)>(
-                        folder, (ref FileSystemEntry entry) => (entry.ToFullPath(), entry.IsDirectory), Everything)];
+                    return [.. new FileSystemEnumerable<Entry>(folder, Describe, Everything)];
                 }
             }
             catch (DirectoryNotFoundException)
@@ -35,6 +34,8 @@ public sealed partial class FolderStore
                 return [];
         }
     }
+
+    private static Entry Describe(ref FileSystemEntry entry) => new(entry.ToFullPath(), entry.IsDirectory);
 
     private ObjectInfo? Listed(string path, string prefix)
     {
@@ -99,7 +100,7 @@ public sealed partial class FolderStore
         {
             if (!Posix.CanOpen(folder))
                 return FindForgotten(folder, key);
-            var found = new FileSystemEnumerable<bool>(folder, (ref FileSystemEntry entry) => true, Everything)
+            var found = new FileSystemEnumerable<Entry>(folder, Describe, Everything)
             {
                 ShouldIncludePredicate = (ref FileSystemEntry entry) => entry.FileName.SequenceEqual(Path.GetFileName(path.AsSpan())),
             };
@@ -114,4 +115,6 @@ public sealed partial class FolderStore
             throw Failed("look up", key, failure);
         }
     }
+
+    private readonly record struct Entry(string Path, bool IsFolder);
 }

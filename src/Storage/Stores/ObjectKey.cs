@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-using System.Buffers;
-
 namespace Tidemark.Storage;
 
 /// <summary>Which texts are keys: see <see cref="IObjectStore"/>. Checked once, at the store's edge.</summary>
@@ -8,13 +6,16 @@ public static class ObjectKey
 {
     private const int MaxLength = 512;
 
-    private static readonly SearchValues<char> Allowed =
-        SearchValues.Create("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._%/-");
-
     public static bool IsValid(string key)
     {
-        if (key.Length is 0 or > MaxLength || key.AsSpan().ContainsAnyExcept(Allowed))
+        if (key.Length is 0 or > MaxLength)
             return false;
+        foreach (var letter in key)
+        {
+            if (!char.IsAsciiLetterOrDigit(letter) && letter is not ('.' or '_' or '%' or '/' or '-'))
+                return false;
+        }
+
         foreach (var part in key.AsSpan().Split('/'))
         {
             if (key.AsSpan()[part] is "" or "." or "..")

@@ -41,25 +41,30 @@ public sealed class RetryStore(IObjectStore inner, RetryPolicy policy) : IObject
 
     public async IAsyncEnumerable<ObjectInfo> ListAsync(string prefix, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
-        var (all, any) = await policy.RunAsync(
+        var begun = await policy.RunAsync(
             async token =>
             {
                 var attempt = inner.ListAsync(prefix, token).GetAsyncEnumerator(token);
+                var any = false;
                 try
                 {
-                    return (attempt, await attempt.MoveNextAsync());
+                    any = await attempt.MoveNextAsync();
+                    return any ? attempt : null;
                 }
-                catch
+                finally
                 {
-                    await attempt.DisposeAsync();
-                    throw;
+                    if (!any)
+                        await attempt.DisposeAsync();
                 }
             },
             cancellationToken);
-        await using (all)
+        if (begun is null)
+            yield break;
+        await using (begun)
         {
-            for (; any; any = await all.MoveNextAsync())
-                yield return all.Current;
+            do
+                yield return begun.Current;
+            while (await begun.MoveNextAsync());
         }
     }
 
