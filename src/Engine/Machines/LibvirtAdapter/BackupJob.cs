@@ -13,7 +13,8 @@ internal static class BackupJob
 
     // A job that was only beginning takes no notice of the first request.
     private static readonly TimeSpan AbortAgain = TimeSpan.FromSeconds(5);
-    private static readonly TimeSpan Poll = TimeSpan.FromMilliseconds(20);
+    private static readonly TimeSpan FirstPoll = TimeSpan.FromMilliseconds(1);
+    private static readonly TimeSpan LongestPoll = TimeSpan.FromMilliseconds(20);
 
     /// <summary>The active backup job, if any, serves from this socket.</summary>
     public static async Task<bool> IsOursAsync(Domain domain, string socket, CancellationToken cancellationToken)
@@ -42,7 +43,7 @@ internal static class BackupJob
     {
         var wasActive = await IsOursAsync(domain, socket, cancellationToken) && await TryAbortAsync(domain, cancellationToken);
         var (started, aborted) = (Stopwatch.GetTimestamp(), Stopwatch.GetTimestamp());
-        while (await IsOursAsync(domain, socket, cancellationToken))
+        for (var pause = FirstPoll; await IsOursAsync(domain, socket, cancellationToken);)
         {
             if (Stopwatch.GetElapsedTime(started) > EndPatience)
                 throw EngineException.Failed($"The backup job of '{domain.Name}' did not end within {EndPatience.TotalSeconds} s.");
@@ -52,7 +53,8 @@ internal static class BackupJob
                 aborted = Stopwatch.GetTimestamp();
             }
 
-            await Task.Delay(Poll, cancellationToken);
+            await Task.Delay(pause, cancellationToken);
+            pause = pause * 2 < LongestPoll ? pause * 2 : LongestPoll;
         }
 
         await WakeAsync(domain, cancellationToken);
