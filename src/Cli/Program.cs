@@ -5,6 +5,8 @@ using Tidemark.Cli.Commands;
 using Tidemark.Cli.Output;
 using Tidemark.Engine;
 
+if (args is [GuardianCommand.Name, var guarded])
+    return await GuardianCommand.RunAsync(guarded);
 var root = new RootCommand("Live, incremental-forever backups of KVM/QEMU machines.");
 GlobalOptions.AddTo(root);
 root.Subcommands.Add(InitCommand.Create());
@@ -24,7 +26,6 @@ root.Subcommands.Add(CopyCommand.Create());
 root.Subcommands.Add(KeyCommand.Create());
 root.Subcommands.Add(CheckpointCommand.Create());
 root.Subcommands.Add(DoctorCommand.Create());
-root.Subcommands.Add(GuardianCommand.Create());
 
 var parsed = root.Parse(args);
 if (parsed.Errors.Count > 0)

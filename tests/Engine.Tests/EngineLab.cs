@@ -114,13 +114,15 @@ public sealed class EngineLab : IAsyncDisposable
     public async Task<PointInfo> BackUpAsync(LabMachine machine, BackupOptions? options = null) =>
         await BackupRun.RunAsync(Context(), machine.Domain.Uuid.ToString("d"), options ?? new BackupOptions(), Token);
 
-    public BackupContext Context() => new()
+    public BackupContext Context() => Context(Hypervisor, Folders);
+
+    public BackupContext Context(IHypervisor hypervisor, HostFolders folders) => new()
     {
-        Hypervisor = Hypervisor,
+        Hypervisor = hypervisor,
         Repository = Repository,
-        Folders = Folders,
+        Folders = folders,
         CheckpointFolder = CheckpointFolder,
-        GuardianCommand = [.. Command, "guardian"],
+        Guardians = new Guardians([.. Command, "guardian"], hypervisor.Connect, folders),
         Observer = happened =>
         {
             lock (Events)

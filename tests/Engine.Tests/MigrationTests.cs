@@ -125,7 +125,7 @@ public sealed class MigrationTests(LabFixture fixture)
         await using var hypervisor = await Hypervisors.ConnectAsync(machine.Host.Uri, EngineLab.Token);
         var folders = new HostFolders(
             lab.PathOf($"state-{machine.Host.DaemonProcessId}"), machine.Host.CreateFolder($"scratch-{machine.Name}"));
-        var context = lab.Context() with { Hypervisor = hypervisor, Folders = folders };
+        var context = lab.Context(hypervisor, folders);
         var point = await BackupRun.RunAsync(context, $"{machine.Domain.Uuid:d}", new BackupOptions(), EngineLab.Token);
         Assert.True(
             point.Disks.All(disk => disk.Mode == mode), string.Join("; ", point.Disks.Select(disk => $"{disk.Mode}: {disk.Reason}")));

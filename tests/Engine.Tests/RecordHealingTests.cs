@@ -337,7 +337,8 @@ public sealed class RecordHealingTests(LabFixture fixture)
             await machine.Domain.DeleteCheckpointAsync(ours, CheckpointDeleteFlags.MetadataOnly, EngineLab.Token);
             var clock = Stopwatch.StartNew();
             var homes = new RecordHomes(lab.Folders, null, found.Uuid);
-            var lineage = await Lineage.ReadAsync(lab.Hypervisor, lab.Repository, found, homes, _ => { }, EngineLab.Token);
+            var points = await lab.Repository.PointsOfAsync(found.Uuid, EngineLab.Token);
+            var lineage = await Lineage.ReadAsync(lab.Hypervisor, lab.Repository, found, points, homes, _ => { }, EngineLab.Token);
             var machineNow = await lineage.HealAsync(_ => { }, EngineLab.Token);
             var plan = BackupPlanner.Plan(machineNow, lineage.Checkpoints, lineage.PreviousDisks, new BackupOptions());
             clock.Stop();

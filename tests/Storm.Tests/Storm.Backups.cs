@@ -91,7 +91,7 @@ internal sealed partial class Storm
             Hypervisor = hypervisor,
             Repository = repository,
             Folders = _at.Folders,
-            GuardianCommand = GuardianCommand,
+            Guardians = new Guardians(GuardianCommand, hypervisor.Connect, _at.Folders),
             Observer = happened =>
             {
                 if (happened is StepReached step)

@@ -18,7 +18,7 @@ var context = new BackupContext
     Hypervisor = hypervisor,
     Repository = repository,
     Folders = HostFolders.Default(),
-    GuardianCommand = args[2..],
+    Guardians = new Guardians(args[2..], hypervisor.Connect, HostFolders.Default()),
     Observer = happened =>
     {
         if (happened is StepReached { Step: var step } && step == deadly)

@@ -10,6 +10,7 @@ using Tidemark.Engine.Care;
 using Tidemark.Engine.Machines;
 using Tidemark.Engine.Points;
 using Tidemark.Engine.Repositories;
+using Tidemark.Engine.Runs;
 
 namespace Tidemark.Cli.Commands;
 
@@ -28,9 +29,13 @@ internal static class BackupCommand
     {
         var settings = result.Settings();
         var output = result.Output();
+        CheckNames(result);
+        // Beside one another, since each waits for somebody else: a repository, a process, the hypervisor.
+        await using var opening = new Opening<RepositorySession>(token => result.OpenRepositoryAsync(settings, token), cancellationToken);
+        await using var guardians = StartGuardians(result, settings);
         await using var hypervisor = await result.ConnectHypervisorAsync(settings, cancellationToken);
-        var chosen = await ChooseAsync(result, hypervisor, output, cancellationToken);
-        await using var repository = await result.OpenRepositoryAsync(settings, cancellationToken);
+        var chosen = await ChooseAsync(result, hypervisor, cancellationToken);
+        await using var repository = await opening.TakeAsync();
         if (result.GetValue(BackupOptionsOnCommandLine.DryRun))
             return await PlanAsync(result, settings, hypervisor, repository, chosen, cancellationToken);
 
@@ -46,7 +51,7 @@ internal static class BackupCommand
                 Repository = repository,
                 Folders = GlobalOptions.Folders(settings),
                 CheckpointFolder = BackupOptionsOnCommandLine.CheckpointFolder(result, settings),
-                GuardianCommand = [.. OwnCommand.Words, "guardian"],
+                Guardians = guardians,
                 Observer = progress.Receive,
             };
             var parallel = new ParallelOptions
@@ -83,21 +88,32 @@ internal static class BackupCommand
         return ExitCode.Interrupted;
     }
 
-    private static async Task<IReadOnlyList<KnownMachine>> ChooseAsync(
-        ParseResult result, IHypervisor hypervisor, UserOutput output, CancellationToken cancellationToken)
+    private static Guardians StartGuardians(ParseResult result, SettingsFile settings)
     {
-        var names = result.GetValue(BackupOptionsOnCommandLine.Machines)!;
-        var all = result.GetValue(BackupOptionsOnCommandLine.All);
-        if (all == names.Length > 0)
+        var guardians = new Guardians(
+            [.. OwnCommand.Words, GuardianCommand.Name], result.ConnectUri(settings), GlobalOptions.Folders(settings));
+        if (!result.GetValue(BackupOptionsOnCommandLine.DryRun))
+            guardians.StartAhead();
+        return guardians;
+    }
+
+    private static void CheckNames(ParseResult result)
+    {
+        if (result.GetValue(BackupOptionsOnCommandLine.All) == result.GetValue(BackupOptionsOnCommandLine.Machines)!.Length > 0)
             throw EngineException.Usage("Name the machines to back up, or give --all.", "tidemark machines");
-        if (all)
+    }
+
+    private static async Task<IReadOnlyList<KnownMachine>> ChooseAsync(
+        ParseResult result, IHypervisor hypervisor, CancellationToken cancellationToken)
+    {
+        if (result.GetValue(BackupOptionsOnCommandLine.All))
         {
             var machines = await hypervisor.NamesAsync(cancellationToken);
             return machines.Count > 0 ? machines : throw EngineException.Usage("The hypervisor knows no machine.", "tidemark machines");
         }
 
         var chosen = new List<KnownMachine>();
-        foreach (var name in names.Distinct(StringComparer.Ordinal))
+        foreach (var name in result.GetValue(BackupOptionsOnCommandLine.Machines)!.Distinct(StringComparer.Ordinal))
             chosen.Add(await hypervisor.LookUpAsync(name, cancellationToken) ?? throw Unknown(name));
         return chosen.DistinctBy(machine => machine.Uuid, StringComparer.Ordinal).ToList();
     }

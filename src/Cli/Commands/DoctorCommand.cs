@@ -33,7 +33,7 @@ internal static class DoctorCommand
                 Connect = result.ConnectUri(settings),
                 Machine = result.GetValue(Machine),
                 Folders = GlobalOptions.Folders(settings),
-                GuardianCommand = [.. OwnCommand.Words, "guardian"],
+                GuardianCommand = [.. OwnCommand.Words, GuardianCommand.Name],
                 OpenRepository = result.NamesRepository(settings) ? token => result.OpenRepositoryAsync(settings, token) : null,
             },
             cancellationToken);

@@ -1,26 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
-using System.CommandLine;
+using Tidemark.Cli.Output;
+using Tidemark.Engine;
 using Tidemark.Engine.Machines;
 using Tidemark.Engine.Runs;
 
 namespace Tidemark.Cli.Commands;
 
-/// <summary><c>tidemark guardian</c>, hidden: started by <c>backup</c> itself, see <see cref="Guardian"/>.</summary>
+/// <summary>
+/// <c>tidemark guardian CONNECT</c>, for no user: started by <c>backup</c>, see <see cref="Guardian"/>. Every backup waits for it, so it
+/// does not go through the parser of commands.
+/// </summary>
 internal static class GuardianCommand
 {
-    private static readonly Argument<string> Connection = new("CONNECT");
+    public const string Name = "guardian";
 
-    public static Command Create()
+    /// <param name="connect">The hypervisor; empty for libvirt's default.</param>
+    public static async Task<int> RunAsync(string connect)
     {
-        var command = new Command("guardian", "Watches over a backup run; started by it") { Connection };
-        command.Hidden = true;
-        command.SetAction(async (result, _) =>
+        try
         {
             await Guardian.RunAsync(
-                result.GetValue(Connection) is { Length: > 0 } uri ? uri : null, HostFolders.Default(), Console.In, Console.Out,
-                Hypervisors.ConnectAsync);
+                connect.Length > 0 ? connect : null, HostFolders.Default(), Console.In, Console.Out, Hypervisors.ConnectAsync);
             return ExitCode.Done;
-        });
-        return command;
+        }
+        catch (Exception e)
+        {
+            var failure = Failures.Translate(e);
+            UserOutput.Error(failure.Message, failure.Hint);
+            return ExitCode.Of(failure.Kind);
+        }
     }
 }

@@ -17,8 +17,8 @@ public sealed record BackupContext
     /// <summary>A folder with checkpoint records that hosts share; null for none.</summary>
     public string? CheckpointFolder { get; init; }
 
-    /// <summary>Program and arguments that start a guardian; the journal entry's file is added.</summary>
-    public required IReadOnlyList<string> GuardianCommand { get; init; }
+    /// <summary>Starts the guardians of its runs.</summary>
+    public required Guardians Guardians { get; init; }
 
     /// <summary>Told what happens, on the run's own threads.</summary>
     public required Action<RunEvent> Observer { get; init; }

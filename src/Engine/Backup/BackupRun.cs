@@ -58,7 +58,7 @@ public sealed class BackupRun
     {
         using var machineLock = await MachineLock.TryTakeAsync(context.Folders, machineUuid, LockPatience, cancellationToken)
             ?? throw EngineException.Busy($"Another backup of machine '{machineUuid}' is running on this host.");
-        await using var waiting = new WaitingGuardian(context.GuardianCommand, context.Hypervisor.Connect, context.Folders);
+        await using var waiting = context.Guardians.ForRun();
         try
         {
             return await new BackupRun(context, options, waiting).ExecuteAsync(machineUuid, cancellationToken);
@@ -73,18 +73,24 @@ public sealed class BackupRun
     public static async Task<BackupPlan> PlanAsync(
         IHypervisor hypervisor, RepositorySession repository, Machine machine, BackupOptions options, CancellationToken cancellationToken)
     {
-        var lineage = await Lineage.ReadAsync(hypervisor, repository, machine, null, _ => { }, cancellationToken);
+        var points = await repository.PointsOfAsync(machine.Uuid, cancellationToken);
+        var lineage = await Lineage.ReadAsync(hypervisor, repository, machine, points, null, _ => { }, cancellationToken);
         return BackupPlanner.Plan(machine, lineage.AfterHealing, lineage.PreviousDisks, KeyDomains.Resolve(options, repository));
     }
 
-    private async Task PrepareAsync(string machineUuid, CancellationToken cancellationToken)
+    private async Task<IReadOnlyList<RestorePoint>> PrepareAsync(string machineUuid, CancellationToken cancellationToken)
     {
         foreach (var found in await new Recovery(_context.Hypervisor, _journal).CleanMachineAsync(machineUuid, cancellationToken))
             Warn(found);
-        _machine = await _context.Hypervisor.FindAsync(machineUuid, cancellationToken)
+        // Beside each other: one waits for the hypervisor, the other for the repository.
+        var finding = _context.Hypervisor.FindAsync(machineUuid, cancellationToken);
+        var points = _context.Repository.PointsOfAsync(machineUuid, cancellationToken);
+        await Task.WhenAll(finding, points);
+        _machine = await finding
             ?? throw EngineException.Usage($"The hypervisor knows no machine '{machineUuid}'.", "tidemark machines");
         if (_machine.JobActive)
             throw EngineException.Busy($"Machine '{_machine.Name}' has a job of the hypervisor running (backup, migration, block copy).");
+        return await points;
     }
 
     // A run that was revoked, or whose base was deleted meanwhile, has left nothing behind: it is begun anew.
@@ -92,10 +98,10 @@ public sealed class BackupRun
     {
         for (var left = Attempts; ; left--)
         {
-            await PrepareAsync(machineUuid, cancellationToken);
+            var points = await PrepareAsync(machineUuid, cancellationToken);
             try
             {
-                return await PlanAndRunAsync(cancellationToken);
+                return await PlanAndRunAsync(points, cancellationToken);
             }
             catch (Exception e) when (left > 1 && e is RunRevokedException or BaseUnusableException)
             {
@@ -104,10 +110,11 @@ public sealed class BackupRun
         }
     }
 
-    private async Task<PointInfo> PlanAndRunAsync(CancellationToken cancellationToken)
+    private async Task<PointInfo> PlanAndRunAsync(IReadOnlyList<RestorePoint> points, CancellationToken cancellationToken)
     {
         var homes = new RecordHomes(_context.Folders, _context.CheckpointFolder, _machine.Uuid);
-        var lineage = await Lineage.ReadAsync(_context.Hypervisor, _context.Repository, _machine, homes, Warn, cancellationToken);
+        var lineage = await Lineage.ReadAsync(
+            _context.Hypervisor, _context.Repository, _machine, points, homes, Warn, cancellationToken);
         _machine = await lineage.HealAsync(text => _context.Observer(new Notice(_machine.Name, text)), cancellationToken);
         await ReachedAsync(RunStep.Recovered);
         while (true)
@@ -322,7 +329,7 @@ public sealed class BackupRun
         try
         {
             guardian = await _waiting.TakeAsync();
-            await guardian.GuardAsync(_journal.FileOf(entry.Run), cancellationToken);
+            await guardian.GuardAsync(entry, cancellationToken);
             return guardian;
         }
         catch

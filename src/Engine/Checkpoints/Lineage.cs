@@ -63,6 +63,7 @@ internal sealed class Lineage
     /// <param name="hypervisor">The machine's.</param>
     /// <param name="repository">Whose lineage.</param>
     /// <param name="machine">The machine.</param>
+    /// <param name="points">Its points that are not deleted, oldest first, as the repository tells them.</param>
     /// <param name="homes">Where else its checkpoints are written down; null to do without.</param>
     /// <param name="tell">Told of what cannot be read there.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
@@ -70,12 +71,13 @@ internal sealed class Lineage
         IHypervisor hypervisor,
         RepositorySession repository,
         Machine machine,
+        IReadOnlyList<RestorePoint> points,
         RecordHomes? homes,
         Action<string> tell,
         CancellationToken cancellationToken)
     {
         var newest = new Dictionary<string, (RestorePoint Point, PointDisk Disk)>(StringComparer.Ordinal);
-        var points = PointMarks.Mark(await repository.PointsOfAsync(machine.Uuid, cancellationToken));
+        points = PointMarks.Mark(points);
         // A copied point knows nothing of this machine's bitmaps.
         var own = points.Where(point => point.Copied is null).ToList();
         foreach (var point in own)

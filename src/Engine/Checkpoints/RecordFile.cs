@@ -30,7 +30,9 @@ public sealed class RecordFile(string folder, string machineUuid, string? host =
             await using var stream = new FileStream(Path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
             if (stream.Length > MostBytes)
                 throw Unusable($"it has {stream.Length} bytes, at most {MostBytes} are expected");
-            var found = await JsonSerializer.DeserializeAsync(stream, CheckpointJson.Default.MachineCheckpoints, cancellationToken)
+            var content = new byte[stream.Length];
+            var length = await stream.ReadAtLeastAsync(content, content.Length, throwOnEndOfStream: false, cancellationToken);
+            var found = JsonSerializer.Deserialize(content.AsSpan(0, length), CheckpointJson.Default.MachineCheckpoints)
                 ?? throw Unusable("it is empty");
             if (found.Checkpoints.Any(record => record is null || record.Disks.Any(disk => disk is null || disk.Name is null)))
                 throw Unusable("a record in it is empty");

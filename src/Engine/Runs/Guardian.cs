@@ -22,25 +22,31 @@ public sealed class Guardian
 
     private readonly HostFolders _folders;
     private readonly Journal _journal;
-    private readonly JournalEntry _entry;
+    private readonly Guid _run;
+    private readonly string _machine;
     private readonly Func<string?, CancellationToken, Task<IHypervisor>> _connect;
     private bool _mayBeFrozen;
     private bool _connecting;
     private bool _done;
 
-    private Guardian(HostFolders folders, JournalEntry entry, Func<string?, CancellationToken, Task<IHypervisor>> connect)
+    private Guardian(HostFolders folders, string watched, Func<string?, CancellationToken, Task<IHypervisor>> connect)
     {
         _folders = folders;
         _journal = new Journal(folders);
-        _entry = entry;
+        _run = Guid.ParseExact(watched.AsSpan(0, 32), "n");
+        _machine = watched[33..];
         _connect = connect;
     }
 
+    /// <summary>What a guardian is told first: the run and its machine. The rest is in the journal, which is read when there is something
+    /// to mend.</summary>
+    internal static string Watched(JournalEntry entry) => $"{entry.Run:n} {entry.MachineUuid}";
+
     /// <summary>
-    /// Waits to be told the file of a journal entry, then runs until the worker is done or its leftovers are gone. Signals that end a
-    /// worker do not end it. A worker that dies before it tells has touched nothing.
+    /// Waits to be told a run, then runs until the worker is done or its leftovers are gone. Signals that end a worker do not end it. A
+    /// worker that dies before it tells has touched nothing.
     /// </summary>
-    /// <param name="connection">The hypervisor, as the entry will name it.</param>
+    /// <param name="connection">The hypervisor, as the run's journal entry will name it.</param>
     /// <param name="folders">Where journal and locks are.</param>
     /// <param name="fromWorker">The worker's signals, a word a line.</param>
     /// <param name="toWorker">Told when the guardian is ready.</param>
@@ -69,12 +75,12 @@ public sealed class Guardian
         Func<string?, CancellationToken, Task<IHypervisor>> connect)
     {
         await using var hypervisor = await connect(connection, CancellationToken.None);
-        if (await fromWorker.ReadLineAsync() is not { } journalFile)
+        if (await fromWorker.ReadLineAsync() is not { } watched)
             return null;
-        var run = Guid.ParseExact(Path.GetFileNameWithoutExtension(journalFile), "n");
-        var entry = await new Journal(folders).ReadAsync(run, CancellationToken.None)
-            ?? throw EngineException.Failed($"There is no journal entry '{journalFile}' to guard.");
-        var guardian = new Guardian(folders, entry, connect);
+        var guardian = new Guardian(folders, watched, connect);
+        var journalFile = guardian._journal.FileOf(guardian._run);
+        if (!File.Exists(journalFile))
+            throw EngineException.Failed($"There is no journal entry '{journalFile}' to guard.");
         await toWorker.WriteLineAsync(nameof(GuardianSignal.Ready));
         await toWorker.FlushAsync();
         await guardian.WatchAsync(fromWorker, hypervisor);
@@ -89,7 +95,7 @@ public sealed class Guardian
         {
             if (await Task.WhenAny(line, overdue) == overdue)
             {
-                await hypervisor.ThawAsync(_entry.MachineUuid, ThawInterval, CancellationToken.None);
+                await hypervisor.ThawAsync(_machine, ThawInterval, CancellationToken.None);
                 overdue = Task.Delay(_mayBeFrozen ? ThawInterval : Timeout.InfiniteTimeSpan);
                 continue;
             }
@@ -133,13 +139,13 @@ public sealed class Guardian
     {
         try
         {
-            if (await _journal.ReadAsync(_entry.Run, CancellationToken.None) is null)
+            if (await _journal.ReadAsync(_run, CancellationToken.None) is null)
                 return true;
             using var machineLock = await MachineLock.TryTakeAsync(
-                _folders, _entry.MachineUuid, TimeSpan.Zero, CancellationToken.None);
+                _folders, _machine, TimeSpan.Zero, CancellationToken.None);
             if (machineLock is null)
                 return false;
-            if (await _journal.ReadAsync(_entry.Run, CancellationToken.None) is not { } entry)
+            if (await _journal.ReadAsync(_run, CancellationToken.None) is not { } entry)
                 return true;
             await using var hypervisor = await _connect(entry.Connect, CancellationToken.None);
             var recovery = new Recovery(hypervisor, _journal);

@@ -71,16 +71,16 @@ internal sealed class GuardianProcess : IAsyncDisposable
     }
 
     /// <summary>Tells it what to guard, and waits until it does.</summary>
-    /// <param name="journalFile">The run's journal entry.</param>
+    /// <param name="entry">The run, whose journal entry is written.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
     /// <exception cref="EngineException">It did not become ready: without a guardian nothing is frozen.</exception>
-    public async Task GuardAsync(string journalFile, CancellationToken cancellationToken)
+    public async Task GuardAsync(JournalEntry entry, CancellationToken cancellationToken)
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         limit.CancelAfter(StartLimit);
         try
         {
-            await _process.StandardInput.WriteAsync((journalFile + "\n").AsMemory(), limit.Token);
+            await _process.StandardInput.WriteAsync((Guardian.Watched(entry) + "\n").AsMemory(), limit.Token);
             await _process.StandardInput.FlushAsync(limit.Token);
         }
         catch (IOException)

@@ -22,7 +22,7 @@ public sealed class Journal(HostFolders folders)
         {
             await using (var stream = new FileStream(beside, FileMode.Create, FileAccess.Write))
             {
-                await JsonSerializer.SerializeAsync(stream, entry, JournalJson.Default.JournalEntry, cancellationToken);
+                await stream.WriteAsync(JsonSerializer.SerializeToUtf8Bytes(entry, JournalJson.Default.JournalEntry), cancellationToken);
                 stream.Flush(flushToDisk: true);
             }
 
@@ -48,8 +48,8 @@ public sealed class Journal(HostFolders folders)
     {
         try
         {
-            await using var stream = File.OpenRead(FileOf(run));
-            return await JsonSerializer.DeserializeAsync(stream, JournalJson.Default.JournalEntry, cancellationToken);
+            var content = await File.ReadAllBytesAsync(FileOf(run), cancellationToken);
+            return JsonSerializer.Deserialize(content, JournalJson.Default.JournalEntry);
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {

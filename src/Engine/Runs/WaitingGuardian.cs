@@ -2,20 +2,17 @@
 namespace Tidemark.Engine.Runs;
 
 /// <summary>
-/// A guardian on its way up, begun beside what a run does first, since starting a process takes a moment. The run takes it when it has
-/// something to guard; one that nobody took is ended.
+/// A guardian on its way up, beside what a run does first. The run takes it when it has something to guard; one that nobody took is ended.
 /// </summary>
 internal sealed class WaitingGuardian : IAsyncDisposable
 {
     private readonly Func<GuardianProcess> _start;
     private Task<GuardianProcess>? _waiting;
 
-    /// <param name="command">Program and arguments; the hypervisor is added.</param>
-    /// <param name="connect">The hypervisor it is to connect to.</param>
-    /// <param name="folders">Where journal and locks are.</param>
-    public WaitingGuardian(IReadOnlyList<string> command, string? connect, HostFolders folders)
+    /// <param name="start">Starts the process.</param>
+    public WaitingGuardian(Func<GuardianProcess> start)
     {
-        _start = () => GuardianProcess.Start(command, connect, folders);
+        _start = start;
         _waiting = StartAsync();
     }
 
