@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-using System.Text;
 using Tidemark.TestKit;
 
 namespace Tidemark.Storage.Tests;
@@ -9,14 +8,10 @@ public sealed class AdoptionTests
 {
     private const int Size = 6 << 20;
 
-    public enum Obstacle
+    public enum Story
     {
         NotEnded,
         AnotherWriter,
-        Condemned,
-        Quarantined,
-        Cut,
-        ContentsDamaged,
         SucceededSince,
     }
 
@@ -57,49 +52,39 @@ public sealed class AdoptionTests
     }
 
     [Theory]
-    [InlineData(Obstacle.NotEnded)]
-    [InlineData(Obstacle.AnotherWriter)]
-    [InlineData(Obstacle.Condemned)]
-    [InlineData(Obstacle.Quarantined)]
-    [InlineData(Obstacle.Cut)]
-    [InlineData(Obstacle.ContentsDamaged)]
-    [InlineData(Obstacle.SucceededSince)]
-    public async Task WhatMayNotBeUsed_IsStoredAgain(Obstacle obstacle)
+    [InlineData(PackHarm.Condemned)]
+    [InlineData(PackHarm.Quarantined)]
+    [InlineData(PackHarm.Cut)]
+    [InlineData(PackHarm.ContentsDamaged)]
+    public async Task PackThatMayNotBeUsed_IsStoredAgain(PackHarm harm)
     {
         var content = Fixture.Content(new Random(Seed.Choose(22)), Size);
         var store = new MemoryStore();
         using var repository = await Fixture.InitAsync(store);
-        if (obstacle == Obstacle.NotEnded)
+        await FailAsync(store, repository, content);
+        var pack = Assert.Single(ChunkPacks(store));
+        store.Harm(repository, pack, harm);
+
+        await AssertStoresAgainAsync(store, writer: 1, content, pack);
+    }
+
+    [Theory]
+    [InlineData(Story.NotEnded)]
+    [InlineData(Story.AnotherWriter)]
+    [InlineData(Story.SucceededSince)]
+    public async Task PackThatTheLastFailedRunDidNotLeave_IsStoredAgain(Story story)
+    {
+        var content = Fixture.Content(new Random(Seed.Choose(22)), Size);
+        var store = new MemoryStore();
+        using var repository = await Fixture.InitAsync(store);
+        if (story == Story.NotEnded)
             store.BeforeWrite = (_, key) => FailAt(key, "index/", "points/");
         await FailAsync(store, repository, content);
         var pack = Assert.Single(ChunkPacks(store));
-        var bytes = store.Objects[pack];
-        switch (obstacle)
-        {
-            case Obstacle.Condemned:
-                store.Objects["gc/00000001/condemn"] = repository.Context.Close(
-                    "gc/00000001/condemn", Encoding.UTF8.GetBytes($"{{\"v\":1,\"packs\":[\"{pack}\"]}}"));
-                break;
-            case Obstacle.Quarantined:
-                store.Objects["bad/" + pack["packs/".Length..]] = [];
-                break;
-            case Obstacle.Cut:
-                store.Objects[pack] = bytes[..^10];
-                break;
-            case Obstacle.ContentsDamaged:
-                store.Objects[pack] = [.. bytes[..^100], .. bytes[^100..^99].Select(value => (byte)~value), .. bytes[^99..]];
-                break;
-            case Obstacle.SucceededSince:
-                await Fixture.BackUpAsync(repository, new byte[Size]);
-                break;
-        }
+        if (story == Story.SucceededSince)
+            await Fixture.BackUpAsync(repository, new byte[Size]);
 
-        using var next = await Fixture.OpenAsync(store, writer: obstacle == Obstacle.AnotherWriter ? 2UL : 1UL);
-        var point = await Fixture.BackUpAsync(next, content);
-        Assert.Equal(2, ChunkPacks(store).Length);
-        Assert.True(point.Disk("vda").StoredBytes > 1 << 20, $"Only {point.Disk("vda").StoredBytes} bytes were stored.");
-        Assert.DoesNotContain(pack, await NamedPacksAsync(next, store));
-        await Fixture.AssertHoldsAsync(next, point.Disk("vda"), content);
+        await AssertStoresAgainAsync(store, writer: story == Story.AnotherWriter ? 2UL : 1UL, content, pack);
     }
 
     [Fact]
@@ -140,6 +125,16 @@ public sealed class AdoptionTests
         Assert.True((await lab.CollectAsync()).DeletedBytes > 0);
         Assert.DoesNotContain(pack, ChunkPacks(lab.Store));
         await lab.AssertAllHoldAsync();
+    }
+
+    private static async Task AssertStoresAgainAsync(MemoryStore store, ulong writer, byte[] content, string pack)
+    {
+        using var next = await Fixture.OpenAsync(store, writer: writer);
+        var point = await Fixture.BackUpAsync(next, content);
+        Assert.Equal(2, ChunkPacks(store).Length);
+        Assert.True(point.Disk("vda").StoredBytes > 1 << 20, $"Only {point.Disk("vda").StoredBytes} bytes were stored.");
+        Assert.DoesNotContain(pack, await NamedPacksAsync(next, store));
+        await Fixture.AssertHoldsAsync(next, point.Disk("vda"), content);
     }
 
     // All packs are there when the first segment can't be written; then the tombstone is put, unless that fails, too.

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Buffers;
-using System.Text;
 using Tidemark.Blocks;
 using Tidemark.TestKit;
 
@@ -17,15 +16,6 @@ public sealed class SharingTests
         Commits,
         Fails,
         Dies,
-    }
-
-    public enum Obstacle
-    {
-        Condemned,
-        Quarantined,
-        Cut,
-        ContentsDamaged,
-        ChunksDamaged,
     }
 
     /// <summary>Looks around as soon as it has to store anything.</summary>
@@ -85,12 +75,12 @@ public sealed class SharingTests
     }
 
     [Theory]
-    [InlineData(Obstacle.Condemned)]
-    [InlineData(Obstacle.Quarantined)]
-    [InlineData(Obstacle.Cut)]
-    [InlineData(Obstacle.ContentsDamaged)]
-    [InlineData(Obstacle.ChunksDamaged)]
-    public async Task WhatMayNotBeUsed_IsStoredAgain(Obstacle obstacle)
+    [InlineData(PackHarm.Condemned)]
+    [InlineData(PackHarm.Quarantined)]
+    [InlineData(PackHarm.Cut)]
+    [InlineData(PackHarm.ContentsDamaged)]
+    [InlineData(PackHarm.ChunksDamaged)]
+    public async Task WhatMayNotBeUsed_IsStoredAgain(PackHarm harm)
     {
         var content = Fixture.Content(new Random(Seed.Choose(33)), Size);
         var store = new MemoryStore();
@@ -98,29 +88,9 @@ public sealed class SharingTests
         using var second = await Fixture.OpenAsync(store, writer: 2);
         await using var writing = await BeginAndStoreAsync(store, first, content);
         var pack = Assert.Single(ChunkPacks(store));
-        var bytes = store.Objects[pack];
-        switch (obstacle)
-        {
-            case Obstacle.Condemned:
-                store.Objects["gc/00000001/condemn"] = first.Context.Close(
-                    "gc/00000001/condemn", Encoding.UTF8.GetBytes($"{{\"v\":1,\"packs\":[\"{pack}\"]}}"));
-                break;
-            case Obstacle.Quarantined:
-                store.Objects["bad/" + pack["packs/".Length..]] = [];
-                break;
-            case Obstacle.Cut:
-                store.Objects[pack] = bytes[..^10];
-                break;
-            case Obstacle.ContentsDamaged:
-                store.Objects[pack] = [.. bytes[..^100], .. bytes[^100..^99].Select(value => (byte)~value), .. bytes[^99..]];
-                break;
-            case Obstacle.ChunksDamaged:
-                store.Objects[pack] = [.. new byte[bytes.Length / 2], .. bytes[(bytes.Length / 2)..]];
-                break;
-        }
-
+        store.Harm(first, pack, harm);
         var (point, adopted) = await BackUpBesideAsync(second, content);
-        Assert.Equal(obstacle == Obstacle.ChunksDamaged ? 1 : 0, adopted.Count); // what opens of it is used, the rest stored again
+        Assert.Equal(harm == PackHarm.ChunksDamaged ? 1 : 0, adopted.Count); // what opens of it is used, the rest stored again
         Assert.True(point.Disk("vda").StoredBytes > 1 << 19, $"Only {point.Disk("vda").StoredBytes} bytes were stored.");
         await Fixture.AssertHoldsAsync(second, point.Disk("vda"), content);
     }
