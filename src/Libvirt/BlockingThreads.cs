@@ -18,15 +18,15 @@ internal sealed class BlockingThreads : TaskScheduler
     {
         lock (_calls)
         {
-            _calls.Enqueue(task);
-            if (_calls.Count <= _idle)
+            if (_calls.Count < _idle)
             {
+                _calls.Enqueue(task);
                 Monitor.Pulse(_calls);
                 return;
             }
         }
 
-        new Thread(Work) { IsBackground = true, Name = "libvirt call" }.Start();
+        new Thread(() => Work(task)) { IsBackground = true, Name = "libvirt call" }.Start();
     }
 
     // On the caller's thread it would block just where it must not.
@@ -34,21 +34,22 @@ internal sealed class BlockingThreads : TaskScheduler
 
     protected override IEnumerable<Task> GetScheduledTasks() => throw new NotSupportedException("Calls are not listed.");
 
-    private void Work()
+    private void Work(Task first)
     {
-        while (TryTake(out var call))
-            TryExecuteTask(call);
+        TryExecuteTask(first);
+        while (TryTake(out var next))
+            TryExecuteTask(next);
     }
 
     // False when none came for a while.
-    private bool TryTake([NotNullWhen(true)] out Task? call)
+    private bool TryTake([NotNullWhen(true)] out Task? next)
     {
         lock (_calls)
         {
             _idle++;
             try
             {
-                while (!_calls.TryDequeue(out call))
+                while (!_calls.TryDequeue(out next))
                 {
                     if (!Monitor.Wait(_calls, Linger) && _calls.Count == 0)
                         return false;

@@ -7,7 +7,7 @@ namespace Tidemark.Engine.Runs;
 
 /// <summary>
 /// The worker's end of a guardian: a child process that, once it was told what to guard, sees the worker die (the pipe ends) and
-/// puts the machine right without it. It is started while the run is still being planned, since it takes a moment to be up. See
+/// puts the machine right without it. It is started before the run needs it, since it takes a moment to be up. See
 /// <see cref="Guardian"/> for the other end.
 /// </summary>
 internal sealed class GuardianProcess : IAsyncDisposable
