@@ -11,7 +11,7 @@ namespace Tidemark.Engine.Backup;
 
 /// <summary>
 /// Moves one disk of a frozen point into the repository: changed chunks, and those that an audit wants to see, are read ahead, as many as
-/// fit into <see cref="ReadAhead"/>, and handed to the disk's writer in the order it wants. Everything else is never read.
+/// a <see cref="ReadWindow"/> says, and handed to the disk's writer in the order it wants. Everything else is never read.
 /// </summary>
 /// <param name="disk">The frozen disk.</param>
 /// <param name="plan">What is read.</param>
@@ -22,7 +22,8 @@ namespace Tidemark.Engine.Backup;
 internal sealed class DiskTransfer(
     IFrozenDisk disk, DiskPlan plan, AuditPlan? audit, Suspicion suspicion, DiskWriter writer, Action<long, long> progress)
 {
-    private const int ReadAhead = 8 << 20;
+    private const int LeastAhead = 3 << 19; // bytes, from a source in memory; it then runs ahead of any compressor
+    private const int MostAhead = 8 << 20;
     private const int MostRequests = 64;
 
     private readonly int _chunkSize = 1 << plan.ChunkLog2;
@@ -45,12 +46,13 @@ internal sealed class DiskTransfer(
     public async Task<DiskResult?> RunAsync(CancellationToken cancellationToken)
     {
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        var depth = Math.Clamp(ReadAhead / _chunkSize, 2, MostRequests);
-        var reads = Channel.CreateBounded<PendingRead>(depth);
-        var producing = ProduceAsync(reads.Writer, stop.Token);
+        var most = Math.Clamp(MostAhead / _chunkSize, 2, MostRequests);
+        using var window = new ReadWindow(Math.Clamp(LeastAhead / _chunkSize, 2, most), most);
+        var reads = Channel.CreateBounded<PendingRead>(most);
+        var producing = ProduceAsync(reads.Writer, window, stop.Token);
         try
         {
-            await ConsumeAsync(reads.Reader, stop.Token);
+            await ConsumeAsync(reads.Reader, window, stop.Token);
             if (!GivesUp)
                 await producing;
         }
@@ -84,7 +86,7 @@ internal sealed class DiskTransfer(
             suspicion.Found(chunk, chunk + 1);
     }
 
-    private async Task ProduceAsync(ChannelWriter<PendingRead> reads, CancellationToken cancellationToken)
+    private async Task ProduceAsync(ChannelWriter<PendingRead> reads, ReadWindow window, CancellationToken cancellationToken)
     {
         try
         {
@@ -101,7 +103,8 @@ internal sealed class DiskTransfer(
                 for (var at = run.Range.Offset; at < run.Range.End; at += _chunkSize)
                 {
                     var chunk = ByteRange.FromBounds(at, Math.Min(at + _chunkSize, run.Range.End));
-                    await reads.WaitToWriteAsync(cancellationToken);
+                    await window.EnterAsync(cancellationToken);
+                    await reads.WaitToWriteAsync(cancellationToken); // runs of zero take room there too
                     var buffer = MemoryPool<byte>.Shared.Rent(_chunkSize);
                     var read = disk.Source.ReadAsync(at, buffer.Memory[..(int)chunk.Length], cancellationToken).AsTask();
                     await reads.WriteAsync(new PendingRead(run with { Range = chunk }, buffer, read), CancellationToken.None);
@@ -117,7 +120,7 @@ internal sealed class DiskTransfer(
         }
     }
 
-    private async Task ConsumeAsync(ChannelReader<PendingRead> reads, CancellationToken cancellationToken)
+    private async Task ConsumeAsync(ChannelReader<PendingRead> reads, ReadWindow window, CancellationToken cancellationToken)
     {
         await foreach (var read in reads.ReadAllAsync(cancellationToken))
         {
@@ -130,7 +133,9 @@ internal sealed class DiskTransfer(
             }
             else
             {
+                var isLate = !read.Done.IsCompleted;
                 await read.Done;
+                window.Leave(isLate);
                 await (isAudit
                     ? writer.AuditAsync(first, buffer, cancellationToken)
                     : writer.WriteAsync(first, buffer, cancellationToken));

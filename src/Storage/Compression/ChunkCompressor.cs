@@ -9,6 +9,7 @@ internal sealed class ChunkCompressor(int level, bool checkAll, RunCounters coun
 {
     private const int SamplePiece = 4096;
     private const int SamplePieces = 4;
+    private const int CountedPiece = 1024;
     private const int CheckEvery = 16;
     private readonly ZstdCodec _codec = new();
     private readonly byte[] _sample = new byte[SamplePiece * SamplePieces];
@@ -41,25 +42,34 @@ internal sealed class ChunkCompressor(int level, bool checkAll, RunCounters coun
 
     private bool SampleCompresses(ReadOnlySpan<byte> chunk)
     {
+        if (!LooksRandom(chunk))
+            return true;
         var step = chunk.Length / SamplePieces;
         for (var piece = 0; piece < SamplePieces; piece++)
             chunk.Slice(piece * step, SamplePiece).CopyTo(_sample.AsSpan(piece * SamplePiece));
-        return !LooksRandom(_sample) || _codec.Compress(_sample, _output.AsSpan(0, _sample.Length / 32 * 31), level) > 0;
+        return _codec.Compress(_sample, _output.AsSpan(0, _sample.Length / 32 * 31), level) > 0;
     }
 
-    // Counts bytes: random or compressed data uses all values about equally. The sum of squares is then close to n + n * n / 256;
-    // anything with structure in its bytes lies far above. What only repeats is left to the sample's compression.
-    private static bool LooksRandom(ReadOnlySpan<byte> sample)
+    // Counts bytes, of a few pieces as it is done for every chunk: random or compressed data uses all values about equally. The sum of
+    // squares is then close to n + n * n / 256, within a thirtieth; anything with structure in its bytes lies far above. What only
+    // repeats is left to the sample's compression.
+    private static bool LooksRandom(ReadOnlySpan<byte> chunk)
     {
         Span<int> counts = stackalloc int[256];
         counts.Clear();
-        foreach (var value in sample)
-            counts[value]++;
+        var step = chunk.Length / SamplePieces;
+        for (var piece = 0; piece < SamplePieces; piece++)
+        {
+            foreach (var value in chunk.Slice(piece * step, CountedPiece))
+                counts[value]++;
+        }
+
         long squares = 0;
         foreach (var count in counts)
             squares += (long)count * count;
-        var flat = sample.Length + (long)sample.Length * sample.Length / 256;
-        return squares < flat + flat / 8;
+        const long Counted = CountedPiece * SamplePieces;
+        const long Flat = Counted + Counted * Counted / 256;
+        return squares < Flat + Flat / 8;
     }
 
     private void Check(ReadOnlySpan<byte> chunk, int length)

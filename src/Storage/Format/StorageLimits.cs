@@ -27,8 +27,11 @@ public static class StorageLimits
     /// <summary>6 MiB of entries: a segment is sealed and opened in one piece.</summary>
     internal const int SegmentMaxEntries = 131_072;
 
-    /// <summary>Chunks queued before a worker takes them: 4 MiB at 256 KiB, 64 MiB at 4 MiB.</summary>
-    internal const int QueuedChunks = 16;
+    /// <summary>Chunks queued before a worker takes them, for each worker; what waits longer only leaves the cache.</summary>
+    internal const int QueuedChunks = 2;
+
+    /// <summary>Chunks queued however many workers there are: 4 MiB at 256 KiB, 64 MiB at 4 MiB.</summary>
+    internal const int MostQueuedChunks = 16;
 
     /// <summary>Whether a chunk may have this many bytes.</summary>
     internal static bool IsChunkSize(uint length) =>

@@ -16,7 +16,7 @@ internal sealed class ChunkPipeline : IAsyncDisposable
     private readonly RunCounters _counters;
     private readonly CancellationToken _stop;
     private readonly Action<Exception> _fail;
-    private readonly Channel<ChunkJob> _jobs = Channel.CreateBounded<ChunkJob>(StorageLimits.QueuedChunks);
+    private readonly Channel<ChunkJob> _jobs;
     private readonly Task[] _workers;
 
     public ChunkPipeline(
@@ -24,7 +24,9 @@ internal sealed class ChunkPipeline : IAsyncDisposable
         Action<Exception> fail, CancellationToken stop)
     {
         (_context, _known, _packs, _options, _counters, _fail, _stop) = (context, known, packs, options, counters, fail, stop);
-        _workers = [.. Enumerable.Range(0, Math.Max(1, options.Workers)).Select(_ => context.Scheduler.Start(WorkAsync))];
+        var workers = Math.Max(1, options.Workers);
+        _jobs = Channel.CreateBounded<ChunkJob>(Math.Min(StorageLimits.QueuedChunks * workers, StorageLimits.MostQueuedChunks));
+        _workers = [.. Enumerable.Range(0, workers).Select(_ => context.Scheduler.Start(WorkAsync))];
     }
 
     /// <summary>Queues a job; one that could not be queued is cancelled, so that every job comes to an end.</summary>
