@@ -44,7 +44,7 @@ internal sealed class EngineGuest : IAsyncDisposable
             Name = name,
             Image = image,
             Disks = [disk],
-            KeptFiles = 60,
+            KeptFiles = 120, // so that some are left however long a busy machine takes between two looks at the log
             ConsoleLog = Path.Combine(lab.Host.Folder, $"{name}.log"),
         };
         var xml = definition.DomainXml();

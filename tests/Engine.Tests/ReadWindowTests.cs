@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 using Tidemark.Engine.Backup;
-using Xunit;
 
 namespace Tidemark.Engine.Tests;
 

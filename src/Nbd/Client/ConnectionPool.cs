@@ -5,9 +5,9 @@ using Tidemark.Blocks;
 namespace Tidemark.Nbd;
 
 /// <summary>
-/// A few connections to one export, over which requests are spread: the one with the fewest in flight is next. There is more than
-/// one only where the server says that they see each other's writes. When one dies, the calls on it fail; nothing reconnects, since
-/// the export may have become another one meanwhile.
+/// A few connections to one export, filled with requests one after another. There is more than one only where the server says that they
+/// see each other's writes. When one dies, the calls on it fail; nothing reconnects, since the export may have become another one
+/// meanwhile.
 /// </summary>
 internal sealed class ConnectionPool : IAsyncDisposable
 {
@@ -17,7 +17,6 @@ internal sealed class ConnectionPool : IAsyncDisposable
     private static readonly TimeSpan _extraConnectionTime = TimeSpan.FromSeconds(2);
 
     private readonly IReadOnlyList<NbdConnection> _connections;
-    private uint _turn;
 
     private ConnectionPool(IReadOnlyList<NbdConnection> connections, int requestLength)
     {
@@ -68,18 +67,20 @@ internal sealed class ConnectionPool : IAsyncDisposable
         }
     }
 
-    /// <summary>The connection for the next request.</summary>
+    /// <summary>
+    /// The connection for the next request: the first that has room, so that what comes in time all comes through one, whose thread then
+    /// wakes seldom and finds much; the others carry what a slow server makes wait.
+    /// </summary>
     public NbdConnection Next()
     {
-        var start = Interlocked.Increment(ref _turn);
-        var best = _connections[(int)(start % (uint)_connections.Count)];
-        var least = best.InFlight;
-        for (var i = 1u; i < _connections.Count && least > 0; i++)
+        var (best, least) = (_connections[0], int.MaxValue);
+        foreach (var connection in _connections)
         {
-            var other = _connections[(int)((start + i) % (uint)_connections.Count)];
-            var load = other.InFlight;
+            var load = connection.InFlight;
+            if (load < connection.Depth)
+                return connection;
             if (load < least)
-                (best, least) = (other, load);
+                (best, least) = (connection, load);
         }
 
         return best;
