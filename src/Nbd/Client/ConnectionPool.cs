@@ -5,14 +5,17 @@ using Tidemark.Blocks;
 namespace Tidemark.Nbd;
 
 /// <summary>
-/// A few connections to one export, filled with requests one after another. There is more than one only where the server says that they
-/// see each other's writes. When one dies, the calls on it fail; nothing reconnects, since the export may have become another one
-/// meanwhile.
+/// A few connections to one export, used one after another as there are more requests. There is more than one only where the server
+/// says that they see each other's writes. When one dies, the calls on it fail; nothing reconnects, since the export may have become
+/// another one meanwhile.
 /// </summary>
 internal sealed class ConnectionPool : IAsyncDisposable
 {
     // Pieces of one call under way: enough for every connection at its usual depth, and a bound for calls over terabytes.
     private const int PiecesInFlight = 64;
+
+    // In flight on one connection before the next is used.
+    private const int Few = 8;
 
     private static readonly TimeSpan _extraConnectionTime = TimeSpan.FromSeconds(2);
 
@@ -68,8 +71,8 @@ internal sealed class ConnectionPool : IAsyncDisposable
     }
 
     /// <summary>
-    /// The connection for the next request: the first that has room, so that what comes in time all comes through one, whose thread then
-    /// wakes seldom and finds much; the others carry what a slow server makes wait.
+    /// The connection for the next request: the first with fewer than <see cref="Few"/> in flight, so that what comes in time all comes
+    /// through one, whose thread then wakes seldom and finds much. Whoever asks for more at once uses all of them alike.
     /// </summary>
     public NbdConnection Next()
     {
@@ -77,7 +80,7 @@ internal sealed class ConnectionPool : IAsyncDisposable
         foreach (var connection in _connections)
         {
             var load = connection.InFlight;
-            if (load < connection.Depth)
+            if (load < Few)
                 return connection;
             if (load < least)
                 (best, least) = (connection, load);

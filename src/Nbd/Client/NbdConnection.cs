@@ -60,9 +60,6 @@ public sealed class NbdConnection : IAsyncDisposable
     /// <summary>Requests sent and not yet answered to the end.</summary>
     public int InFlight => _pending.Count;
 
-    /// <summary>Requests that may be in flight at once; another waits.</summary>
-    public int Depth => _options.Depth;
-
     /// <summary>NBD_CMD_READ: fills the buffer.</summary>
     public ValueTask ReadAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken)
     {
