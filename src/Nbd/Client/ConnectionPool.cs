@@ -5,21 +5,22 @@ using Tidemark.Blocks;
 namespace Tidemark.Nbd;
 
 /// <summary>
-/// A few connections to one export, used one after another as there are more requests. There is more than one only where the server
-/// says that they see each other's writes. When one dies, the calls on it fail; nothing reconnects, since the export may have become
-/// another one meanwhile.
+/// A few connections to one export, over which requests are spread once there are more than a few. There is more than one only where
+/// the server says that they see each other's writes. When one dies, the calls on it fail; nothing reconnects, since the export may have
+/// become another one meanwhile.
 /// </summary>
 internal sealed class ConnectionPool : IAsyncDisposable
 {
     // Pieces of one call under way: enough for every connection at its usual depth, and a bound for calls over terabytes.
     private const int PiecesInFlight = 64;
 
-    // In flight on one connection before the next is used.
+    // In flight on all connections before more than one is used.
     private const int Few = 8;
 
     private static readonly TimeSpan _extraConnectionTime = TimeSpan.FromSeconds(2);
 
     private readonly IReadOnlyList<NbdConnection> _connections;
+    private uint _turn;
 
     private ConnectionPool(IReadOnlyList<NbdConnection> connections, int requestLength)
     {
@@ -71,19 +72,22 @@ internal sealed class ConnectionPool : IAsyncDisposable
     }
 
     /// <summary>
-    /// The connection for the next request: the first with fewer than <see cref="Few"/> in flight, so that what comes in time all comes
-    /// through one, whose thread then wakes seldom and finds much. Whoever asks for more at once uses all of them alike.
+    /// The connection for the next request: the first while few are in flight, so that what comes in time all comes through one, whose
+    /// thread then wakes seldom and finds much; else the one with the fewest.
     /// </summary>
     public NbdConnection Next()
     {
-        var (best, least) = (_connections[0], int.MaxValue);
-        foreach (var connection in _connections)
+        if (_connections.Sum(connection => connection.InFlight) < Few)
+            return _connections[0];
+        var start = Interlocked.Increment(ref _turn);
+        var best = _connections[(int)(start % (uint)_connections.Count)];
+        var least = best.InFlight;
+        for (var i = 1u; i < _connections.Count && least > 0; i++)
         {
-            var load = connection.InFlight;
-            if (load < Few)
-                return connection;
+            var other = _connections[(int)((start + i) % (uint)_connections.Count)];
+            var load = other.InFlight;
             if (load < least)
-                (best, least) = (connection, load);
+                (best, least) = (other, load);
         }
 
         return best;
