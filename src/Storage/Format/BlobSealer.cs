@@ -28,7 +28,10 @@ internal static class BlobSealer
     public const int Overhead = BodyOffset + Seal.TagSize;
     private const int AadSize = 4 + HeaderSize + BlobId.Size;
 
-    /// <summary>Seals <paramref name="stored"/> into <paramref name="target"/>, which is exactly <see cref="Overhead"/> longer.</summary>
+    /// <summary>
+    /// Seals <paramref name="stored"/> into <paramref name="target"/>, which is exactly <see cref="Overhead"/> longer. It may lie there
+    /// already, at <see cref="BodyOffset"/>.
+    /// </summary>
     public static void Close(
         RepositoryKeys keys, BlobKind kind, in BlobId id, BlobCompression compression, int plainLength, ReadOnlySpan<byte> stored,
         Span<byte> target)

@@ -4,8 +4,8 @@ using System.Threading.Channels;
 namespace Tidemark.Storage;
 
 /// <summary>
-/// The workers of a run: hash, known?, compress, seal, append. Memory: the queue and one job, one compressed and one sealed chunk per
-/// worker. The first failure stops everything; every call then throws it.
+/// The workers of a run: hash, known?, compress, seal, append. Memory: the queue, and one job and one sealed chunk per worker. The first
+/// failure stops everything; every call then throws it.
 /// </summary>
 internal sealed class ChunkPipeline : IAsyncDisposable
 {
@@ -104,11 +104,12 @@ internal sealed class ChunkPipeline : IAsyncDisposable
             claim = await _known.ClaimAsync(id, job.ChunkSize, _stop);
         if (!claim.IsNew)
             return new ChunkOutcome(ChunkFate.Known, id, claim.Location, claim.Blob, 0);
-        var compressed = compressor.Compress(chunk.Span);
-        var isRaw = compressed.IsEmpty;
-        var stored = isRaw ? chunk : compressed;
+        // Compressed where it is then sealed: the fewer buffers, the more of them stay in the core's cache.
+        var body = sealedBytes.AsMemory(BlobSealer.BodyOffset, job.ChunkSize);
+        var length = compressor.Compress(chunk.Span, body.Span);
+        var stored = length == 0 ? chunk : body[..length];
+        var how = length == 0 ? BlobCompression.None : BlobCompression.Zstd;
         var blob = sealedBytes.AsMemory(0, BlobSealer.Overhead + stored.Length);
-        var how = isRaw ? BlobCompression.None : BlobCompression.Zstd;
         using (_counters.Measure(RunStage.Seal))
             BlobSealer.Close(_context.Keys, BlobKind.Chunk, in id, how, job.ChunkSize, stored.Span, blob.Span);
         using (_counters.Measure(RunStage.Append))
