@@ -26,7 +26,7 @@ internal static class Document
         text.AppendLine("# Benchmarks");
         text.AppendLine("Written by `./bench/run`, which measures both sides of every ratio in turns on one machine. Repositories are");
         text.AppendLine("encrypted, compressed and deduplicated, and everything is synced to disk; the sources are in the page cache.");
-        text.AppendLine("Before each run against virtnbdbackup the machine rests ten seconds; the ratio back to back stands below.");
+        text.AppendLine("Before each run against virtnbdbackup the machine rests ten seconds, except where it says back to back.");
         text.AppendLine();
         text.AppendLine("| work | at most | median | best | runs |");
         text.AppendLine("|---|---|---|---|---|");

@@ -30,15 +30,12 @@ internal sealed class Results(TextWriter output)
     /// <summary>A ratio of pairs that ran beside each other.</summary>
     public void AddRatio(string work, double limit, IReadOnlyList<(Measured Ours, Measured Theirs)> pairs)
     {
-        var wall = Ratios(pairs);
-        Add(new Result(work, limit, wall[0], Median(wall), "x", Detail(pairs)));
-    }
-
-    /// <summary>A ratio without a limit, for below the table.</summary>
-    public void NoteRatio(string work, IReadOnlyList<(Measured Ours, Measured Theirs)> pairs)
-    {
-        var wall = Ratios(pairs);
-        Note($"{work}: {Median(wall):0.00} x (best {wall[0]:0.00}); {Detail(pairs)}");
+        var wall = pairs.Select(pair => pair.Ours.Wall / pair.Theirs.Wall).Order().ToList();
+        var cpu = pairs.Select(pair => pair.Ours.Cpu / pair.Theirs.Cpu).Order().ToList();
+        var detail = string.Join(", ", pairs.Select(pair => $"{pair.Ours.Wall:0.0} s to {pair.Theirs.Wall:0.0} s"))
+            + $"; CPU time {Median(cpu):0.00} x ({pairs.Average(pair => pair.Ours.Cpu):0.0} s to "
+            + $"{pairs.Average(pair => pair.Theirs.Cpu):0.0} s)";
+        Add(new Result(work, limit, wall[0], Median(wall), "x", detail));
     }
 
     /// <summary>Times of our own.</summary>
@@ -63,17 +60,6 @@ internal sealed class Results(TextWriter output)
     {
         _notes.Add(text);
         output.WriteLine($"       {text}");
-    }
-
-    private static List<double> Ratios(IReadOnlyList<(Measured Ours, Measured Theirs)> pairs) =>
-        [.. pairs.Select(pair => pair.Ours.Wall / pair.Theirs.Wall).Order()];
-
-    private static string Detail(IReadOnlyList<(Measured Ours, Measured Theirs)> pairs)
-    {
-        var cpu = pairs.Select(pair => pair.Ours.Cpu / pair.Theirs.Cpu).Order().ToList();
-        return string.Join(", ", pairs.Select(pair => $"{pair.Ours.Wall:0.0} s to {pair.Theirs.Wall:0.0} s"))
-            + $"; CPU time {Median(cpu):0.00} x ({pairs.Average(pair => pair.Ours.Cpu):0.0} s to "
-            + $"{pairs.Average(pair => pair.Theirs.Cpu):0.0} s)";
     }
 
     public static double Median(IReadOnlyList<double> sorted) => sorted.Count % 2 == 1
