@@ -124,6 +124,11 @@ public sealed class ManyLineagesTests(LabFixture fixture)
             ],
             EngineLab.Token);
         Assert.Equal(2, Directory.GetFiles(target, "vd?.copy.data").Length);
+        // It cancels its job and exits; libvirt ends the job a moment later.
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(EngineLab.Token);
+        limit.CancelAfter(TimeSpan.FromSeconds(10));
+        while ((await machine.Domain.GetJobStatsAsync(cancellationToken: limit.Token)).IsActive)
+            await Task.Delay(20, limit.Token);
     }
 
     // Of the first disk.
