@@ -30,7 +30,7 @@ public sealed partial class Repository
         if (domain.Length > 0)
             await KeyDomain.RegisterAsync(_context.Store, domain, cancellationToken);
         var rules = options.Rules;
-        var trees = options.Bases.SelectMany(VerifyRun.TreesOf);
+        var trees = options.Bases.SelectMany(point => point.Trees);
         var pins = trees.Where(tree => !tree.Root.IsZero).ToArray();
         var key = rules.RegisterFirst
             ? await AnnounceAsync(RunDocument.Backup, machine.Value, id, pins, cancellationToken)
@@ -64,7 +64,7 @@ public sealed partial class Repository
     /// <exception cref="PointGoneException">The point, or a disk of it, was deleted and its time to be brought back is over.</exception>
     public async Task<ReadRun> BeginReadAsync(RestorePoint point, CancellationToken cancellationToken)
     {
-        var pins = VerifyRun.TreesOf(point).Where(tree => !tree.Root.IsZero);
+        var pins = point.Trees.Where(tree => !tree.Root.IsZero);
         string? key = null;
         try
         {

@@ -56,7 +56,7 @@ public sealed partial class Repository
         {
             var group = Enumerable.Range(0, groups.Count).FirstOrDefault(i => groups[i].Points.Contains(point.Id), groups.Count);
             points[group]++;
-            foreach (var tree in VerifyRun.TreesOf(point))
+            foreach (var tree in point.Trees)
             {
                 logical[group] += tree.Size;
                 await owners.AddAsync(tree, group, cancellationToken);

@@ -81,6 +81,9 @@ public sealed record RestorePoint
     [JsonIgnore]
     public MachineId MachineId => new(Machine);
 
+    /// <summary>The trees of its disks, then of its files.</summary>
+    internal IEnumerable<TreeRef> Trees => Disks.Select(disk => disk.Tree).Concat(Files.Select(file => file.Tree));
+
     /// <summary>This point with its domain told to its disks and files.</summary>
     internal RestorePoint Placed() => Domain.Length == 0 ? this : this with
     {

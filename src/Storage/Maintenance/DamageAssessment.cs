@@ -1,24 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 namespace Tidemark.Storage;
 
-/// <summary>What a verification knows when it has looked at everything.</summary>
-/// <param name="Packs">Packs listed, with their sizes.</param>
-/// <param name="Found">Damaged objects, each with a sentence.</param>
-/// <param name="Sound">Packs whose hash was found right now: old records of damage to them do not count.</param>
-/// <param name="Reported">Blobs that no copy opened, by the pack where they were expected.</param>
-/// <param name="Recorded">Quarantined packs.</param>
-/// <param name="Keys">What chunks are opened with; only those of a full key can tell damage from another domain's chunk.</param>
-/// <param name="IsQuick">Another copy counts when its pack is there; else it is opened, where the key allows.</param>
-internal sealed record VerifyFindings(
-    IReadOnlyDictionary<string, long> Packs, IDictionary<string, string> Found, IReadOnlySet<string> Sound,
-    IReadOnlyDictionary<BlobId, string> Reported, IReadOnlyDictionary<string, QuarantinedPack> Recorded,
-    DataKeys Keys, bool IsQuick);
-
 /// <summary>
 /// Which blobs of damaged and quarantined packs do not open, and which of them are lost: no other copy is good. Opens the blobs of
 /// damaged packs one by one.
 /// </summary>
-internal sealed class DamageAssessment(RepositoryContext context, RepositoryIndex index, VerifyFindings findings)
+/// <param name="context">The repository, read afresh.</param>
+/// <param name="blobs">Knows the index.</param>
+/// <param name="findings">All that a look at everything has found.</param>
+/// <param name="keys">What chunks are opened with; only those of a full key can tell damage from another domain's chunk.</param>
+/// <param name="isQuick">Another copy counts when its pack is there; else it is opened, where the key allows.</param>
+internal sealed class DamageAssessment(
+    RepositoryContext context, BlobReader blobs, VerifyFindings findings, DataKeys keys, bool isQuick)
 {
     private readonly bool _opensChunks = context.Keys.Role == KeyRole.Full;
     private readonly Dictionary<string, HashSet<BlobId>> _damaged = new(StringComparer.Ordinal);
@@ -35,7 +28,7 @@ internal sealed class DamageAssessment(RepositoryContext context, RepositoryInde
 
     public async Task RunAsync(IReadOnlyList<string> segments, CancellationToken cancellationToken)
     {
-        foreach (var pack in findings.Found.Keys.Where(key => key.StartsWith(ObjectNames.Packs, StringComparison.Ordinal)))
+        foreach (var pack in findings.Damage.Keys.Where(key => key.StartsWith(ObjectNames.Packs, StringComparison.Ordinal)))
             BeginFound(pack);
         foreach (var (pack, record) in findings.Recorded)
             BeginRecorded(pack, record);
@@ -45,17 +38,18 @@ internal sealed class DamageAssessment(RepositoryContext context, RepositoryInde
                 _damaged[pack].Add(entry.Id);
         }
 
-        foreach (var (id, pack) in findings.Reported)
+        foreach (var (id, pack) in findings.Blobs)
         {
             if (_damaged.TryGetValue(pack, out var damaged))
                 damaged.Add(id);
             _lost[id] = [pack];
         }
 
+        var index = await blobs.IndexAsync(cancellationToken);
         foreach (var (pack, ids) in _damaged)
         {
             foreach (var id in ids)
-                await JudgeAsync(pack, id, cancellationToken);
+                await JudgeAsync(index, pack, id, cancellationToken);
         }
     }
 
@@ -71,7 +65,7 @@ internal sealed class DamageAssessment(RepositoryContext context, RepositoryInde
 
     private void BeginRecorded(string pack, QuarantinedPack record)
     {
-        if (findings.Sound.Contains(pack) || _damaged.ContainsKey(pack))
+        if (findings.IsSound(pack) || _damaged.ContainsKey(pack))
             return;
         _damaged[pack] = [.. record.Blobs ?? new HashSet<BlobId>()];
         if (record.Blobs is null && !CanExamine(pack))
@@ -79,7 +73,7 @@ internal sealed class DamageAssessment(RepositoryContext context, RepositoryInde
     }
 
     private bool CanExamine(string pack) =>
-        !findings.IsQuick && findings.Packs.ContainsKey(pack)
+        !isQuick && findings.Packs.ContainsKey(pack)
         && (_opensChunks || PackName.TryParse(pack) is { IsData: false });
 
     private async ValueTask<bool> IsDamagedAsync(string pack, IndexEntry entry, CancellationToken cancellationToken)
@@ -87,11 +81,11 @@ internal sealed class DamageAssessment(RepositoryContext context, RepositoryInde
         if (Whole.Contains(pack))
             return true;
         // A pack known by its record only: where that names blobs, those are the damaged ones.
-        var isOpen = findings.Found.ContainsKey(pack) || findings.Recorded[pack].Blobs is null;
-        return isOpen && !await BlobProbe.OpensAsync(context, findings.Keys, pack, entry, cancellationToken);
+        var isOpen = findings.Damage.ContainsKey(pack) || findings.Recorded[pack].Blobs is null;
+        return isOpen && !await BlobProbe.OpensAsync(context, keys, pack, entry, cancellationToken);
     }
 
-    private async ValueTask JudgeAsync(string pack, BlobId id, CancellationToken cancellationToken)
+    private async ValueTask JudgeAsync(RepositoryIndex index, string pack, BlobId id, CancellationToken cancellationToken)
     {
         if (_lost.TryGetValue(id, out var holders))
         {
@@ -114,8 +108,8 @@ internal sealed class DamageAssessment(RepositoryContext context, RepositoryInde
         var key = pack.Name.Key;
         if (!findings.Packs.TryGetValue(key, out var size) || (_damaged.TryGetValue(key, out var damaged) && damaged.Contains(entry.Id)))
             return false;
-        if (findings.IsQuick || (entry.Kind == BlobKind.Chunk && !_opensChunks))
+        if (isQuick || (entry.Kind == BlobKind.Chunk && !_opensChunks))
             return size == pack.Size;
-        return await BlobProbe.OpensAsync(context, findings.Keys, key, entry, cancellationToken);
+        return await BlobProbe.OpensAsync(context, keys, key, entry, cancellationToken);
     }
 }

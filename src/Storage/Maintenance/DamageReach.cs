@@ -17,7 +17,7 @@ internal sealed class DamageReach(
     public async Task<IReadOnlySet<string>> OfAsync(RestorePoint point, CancellationToken cancellationToken)
     {
         var found = new HashSet<string>(StringComparer.Ordinal);
-        foreach (var tree in VerifyRun.TreesOf(point).Where(tree => !tree.Root.IsZero))
+        foreach (var tree in point.Trees.Where(tree => !tree.Root.IsZero))
             found.UnionWith(await OfNodeAsync(tree.Root, tree.Hint, tree.Depth - 1, tree.ChunkLog2, cancellationToken));
         return found;
     }
