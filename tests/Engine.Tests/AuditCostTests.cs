@@ -3,7 +3,6 @@ using System.Buffers.Binary;
 using System.Runtime.CompilerServices;
 using Tidemark.Blocks;
 using Tidemark.Engine.Auditing;
-using Tidemark.Engine.Backup;
 using Tidemark.Engine.Machines;
 using Tidemark.Storage;
 using Disk = Tidemark.Engine.Tests.AuditCostTests.CountingDisk;
@@ -67,28 +66,8 @@ public sealed class AuditCostTests(LabFixture fixture)
         var warnings = new List<string>();
         var backup = new DiskBackup(
             run, frozen, lab.Repository, await lab.Repository.PointsOfAsync("counted", EngineLab.Token), budget, warnings.Add);
-        var plan = new DiskPlan
-        {
-            Disk = new MachineDisk
-            {
-                Name = "vda",
-                Kind = "file",
-                Format = "qcow2",
-                Path = null,
-                Serial = null,
-                Size = disk.Size,
-                Identity = null,
-                Untrackable = null,
-                Bitmaps = new Dictionary<string, BitmapHealth>(StringComparer.Ordinal),
-            },
-            Base = last is null ? null : "before",
-            Previous = last is null ? null : PointDocuments.Previous(last, last.Disk("vda")),
-            Reason = "counted",
-            Track = true,
-            FellBack = false,
-            ChunkLog2 = 16,
-        };
-        var draft = await backup.ReadAsync(plan, last?.Disk("vda").Tree, null, (_, _) => { }, EngineLab.Token);
+        var draft = await backup.ReadAsync(
+            PlannedDisk.Of(disk.Size, last), last?.Disk("vda").Tree, null, (_, _) => { }, EngineLab.Token);
         return await run.CommitAsync(
             new RestorePointDraft { Name = "counted", Uuid = "counted", Time = frozen.Time, Disks = [draft], Warnings = warnings },
             EngineLab.Token);

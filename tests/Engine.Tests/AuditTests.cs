@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 using Tidemark.Engine.Auditing;
-using Tidemark.Engine.Backup;
 using Tidemark.Engine.Care;
 using Tidemark.Engine.Copy;
 using Tidemark.Engine.Points;
 using Tidemark.Engine.Repositories;
 using Tidemark.Engine.Runs;
 using Tidemark.Lab;
+using static Tidemark.Engine.Tests.AuditedDisk;
 
 namespace Tidemark.Engine.Tests;
 
@@ -15,16 +15,13 @@ namespace Tidemark.Engine.Tests;
 /// </summary>
 public sealed class AuditTests(LabFixture fixture)
 {
-    private const int Mebi = 1 << 20;
-    private const int Chunk = 1 << 16;
-    private const int Chunks = 64;
     private const int Quarter = Chunks / 4;
 
     [Fact]
     public async Task ClearedBitmap_IsFoundByAnAuditOfEverything_AndTheDiskIsWholeInTheSameRun()
     {
         await using var lab = await EngineLab.CreateAsync(fixture);
-        var machine = await StartAsync(lab, "cleared");
+        var machine = await StartAsync(fixture, "cleared");
         var first = await lab.BackUpAsync(machine, Audit(100));
         await machine.WriteAsync("vda", 5 * Chunk, 3 * Chunk, 0x31, EngineLab.Token);
         await machine.DiscardAsync("vda", 20 * Chunk, 2 * Chunk, EngineLab.Token);
@@ -52,7 +49,7 @@ public sealed class AuditTests(LabFixture fixture)
     public async Task LieOutsideTheSample_IsFoundWithinTheRotation_AndPointsSinceTheRegionsLastAuditAreMarked()
     {
         await using var lab = await EngineLab.CreateAsync(fixture);
-        var machine = await StartAsync(lab, "rotation");
+        var machine = await StartAsync(fixture, "rotation");
         var points = new List<PointInfo> { await lab.BackUpAsync(machine, Audit(25)) };
         points.Add(await lab.BackUpAsync(machine, Audit(25))); // compares the first quarter
         points.Add(await lab.BackUpAsync(machine, Audit(25))); // the second
@@ -190,7 +187,7 @@ public sealed class AuditTests(LabFixture fixture)
     public async Task NewestPointIsDoubtful_IsNoBase()
     {
         await using var lab = await EngineLab.CreateAsync(fixture);
-        var machine = await StartAsync(lab, "doubtful");
+        var machine = await StartAsync(fixture, "doubtful");
         await lab.BackUpAsync(machine, Audit(0));
         await LieAsync(lab, machine, 2, Quarter);
         await machine.WriteAsync("vda", 50 * Chunk, Chunk, 0x17, EngineLab.Token);
@@ -218,7 +215,7 @@ public sealed class AuditTests(LabFixture fixture)
     public async Task NothingFound_LeavesTheRunIncremental_AndCostsItsShare()
     {
         await using var lab = await EngineLab.CreateAsync(fixture);
-        var machine = await StartAsync(lab, "honest");
+        var machine = await StartAsync(fixture, "honest");
         await lab.BackUpAsync(machine, Audit(10));
         for (var run = 1; run <= 11; run++)
         {
@@ -237,7 +234,7 @@ public sealed class AuditTests(LabFixture fixture)
     public async Task LieInAChunkThatChangedLately_IsFoundAtOnce_EvenWithoutAudit()
     {
         await using var lab = await EngineLab.CreateAsync(fixture);
-        var machine = await StartAsync(lab, "witness");
+        var machine = await StartAsync(fixture, "witness");
         await lab.BackUpAsync(machine, Audit(0));
         await machine.WriteAsync("vda", 11 * Chunk, Chunk, 0x21, EngineLab.Token);
         await lab.BackUpAsync(machine, Audit(0));
@@ -251,139 +248,6 @@ public sealed class AuditTests(LabFixture fixture)
         await lab.AssertRestoresAsync(healed, truth);
         await lab.AssertCleanAsync(machine);
         await machine.StopAsync(EngineLab.Token);
-    }
-
-    [Fact]
-    public async Task DiskWithADataFile_IsTracked_AndWritesBehindQemusBackAreFoundAndHealed()
-    {
-        await using var lab = await EngineLab.CreateAsync(fixture);
-        var (machine, data) = await StartWithDataFileAsync("behind");
-        await lab.BackUpAsync(machine, Audit(100));
-        await machine.WriteAsync("vda", 3 * Chunk, Chunk, 0x51, EngineLab.Token);
-        var truth = await EngineLab.TruthAsync(machine);
-        var point = await lab.BackUpAsync(machine, Audit(100));
-        Assert.Equal(("incremental", Chunk), (point.Disks[0].Mode, point.Disks[0].ReadBytes));
-        await lab.AssertRestoresAsync(point, truth);
-
-        Overwrite(data, 30 * Chunk + 77, 0x52); // while it runs
-        truth = await EngineLab.TruthAsync(machine);
-        var healed = await lab.BackUpAsync(machine, Audit(100));
-        AssertHealed(healed);
-        await lab.AssertRestoresAsync(healed, truth);
-
-        await machine.StopAsync(EngineLab.Token);
-        Overwrite(data, 50 * Chunk, 0x53); // while it is off
-        await machine.StartAsync(EngineLab.Token);
-        truth = await EngineLab.TruthAsync(machine);
-        healed = await lab.BackUpAsync(machine, Audit(100));
-        AssertHealed(healed);
-        await lab.AssertRestoresAsync(healed, truth);
-        var next = await lab.BackUpAsync(machine, Audit(100));
-        Assert.Equal(("incremental", 0L), (next.Disks[0].Mode, next.Disks[0].ReadBytes));
-        await lab.AssertRestoresAsync(next, truth);
-        await machine.StopAsync(EngineLab.Token);
-    }
-
-    [Fact]
-    public async Task DataFilePutBackToAnOlderState_IsNoticedWhateverItsTime()
-    {
-        await using var lab = await EngineLab.CreateAsync(fixture);
-        var (machine, data) = await StartWithDataFileAsync("older");
-        await lab.BackUpAsync(machine, Audit(0));
-        await machine.StopAsync(EngineLab.Token);
-        var old = data + ".old";
-        File.Copy(data, old);
-        await machine.StartAsync(EngineLab.Token);
-        await machine.WriteAsync("vda", 12 * Chunk, 2 * Chunk, 0x61, EngineLab.Token);
-        Assert.Equal("incremental", (await lab.BackUpAsync(machine, Audit(0))).Disks[0].Mode);
-
-        foreach (var (keepsTime, reason) in new[] { (true, "older than at the last backup"), (false, "calls them unchanged") })
-        {
-            await machine.StopAsync(EngineLab.Token);
-            File.Copy(old, data, overwrite: true); // into the same file
-            File.SetLastWriteTimeUtc(data, keepsTime ? File.GetLastWriteTimeUtc(old) : DateTime.UtcNow);
-            await machine.StartAsync(EngineLab.Token);
-            var truth = await EngineLab.TruthAsync(machine);
-            var point = await lab.BackUpAsync(machine, Audit(0));
-            Assert.Equal("full", point.Disks[0].Mode);
-            Assert.Contains(reason, point.Disks[0].Reason, StringComparison.Ordinal);
-            await lab.AssertRestoresAsync(point, truth);
-            await machine.WriteAsync("vda", 12 * Chunk, 2 * Chunk, 0x62, EngineLab.Token);
-            truth = await EngineLab.TruthAsync(machine);
-            point = await lab.BackUpAsync(machine, Audit(0));
-            Assert.Equal("incremental", point.Disks[0].Mode);
-            await lab.AssertRestoresAsync(point, truth);
-        }
-
-        await machine.StopAsync(EngineLab.Token);
-        File.Move(data, data + ".moved");
-        File.Copy(data + ".moved", data);
-        fixture.Host.GiveToQemu(data);
-        await machine.StartAsync(EngineLab.Token);
-        Assert.Contains("another data file", (await lab.BackUpAsync(machine, Audit(0))).Disks[0].Reason, StringComparison.Ordinal);
-        await machine.StopAsync(EngineLab.Token);
-    }
-
-    // The bitmaps lie in the image: put back to an older state, it either knows what differs from the last backup, or no bitmap fits.
-    [Fact]
-    public async Task ImagePutBackToAnOlderState_IsExact()
-    {
-        await using var lab = await EngineLab.CreateAsync(fixture);
-        var machine = await StartAsync(lab, "putback");
-        await lab.BackUpAsync(machine, Audit(0));
-        await machine.WriteAsync("vda", 3 * Chunk, Chunk, 0x71, EngineLab.Token);
-        await machine.StopAsync(EngineLab.Token);
-        var old = machine.ImagePath("vda") + ".old";
-        File.Copy(machine.ImagePath("vda"), old);
-        foreach (var backUp in (bool[])[false, true])
-        {
-            await machine.StartAsync(EngineLab.Token);
-            await machine.WriteAsync("vda", 9 * Chunk, 2 * Chunk, 0x72, EngineLab.Token);
-            if (backUp)
-                await lab.BackUpAsync(machine, Audit(0));
-            await machine.StopAsync(EngineLab.Token);
-            File.Copy(old, machine.ImagePath("vda"), overwrite: true);
-            await machine.StartAsync(EngineLab.Token);
-            var truth = await EngineLab.TruthAsync(machine);
-            var point = await lab.BackUpAsync(machine, Audit(0));
-            Assert.Equal(backUp ? "full" : "incremental", point.Disks[0].Mode);
-            await lab.AssertRestoresAsync(point, truth);
-            await machine.StopAsync(EngineLab.Token);
-            File.Copy(machine.ImagePath("vda"), old, overwrite: true);
-        }
-    }
-
-    private async Task<LabMachine> StartAsync(EngineLab lab, string name)
-    {
-        var machine = await LabMachine.DefineAsync(fixture.Host, $"audit-{name}", new LabDisk("vda", Chunks * Chunk));
-        var bytes = new byte[Chunks * Chunk];
-        new Random(lab.GetHashCode()).NextBytes(bytes);
-        await machine.WriteBytesAsync("vda", 0, bytes, EngineLab.Token);
-        return machine;
-    }
-
-    private async Task<(LabMachine Machine, string DataFile)> StartWithDataFileAsync(string name)
-    {
-        var data = Path.Combine(fixture.Host.Folder, $"audit-{name}.data");
-        var disk = new LabDisk("vda", Chunks * Chunk) { CreateOptions = $"data_file={data},data_file_raw=on" };
-        var machine = await LabMachine.DefineAsync(
-            fixture.Host, $"audit-{name}", new LabMachineOptions { Start = false }, [disk], EngineLab.Token);
-        fixture.Host.GiveToQemu(data); // libvirt knows nothing of this file
-        await machine.StartAsync(EngineLab.Token);
-        await machine.WriteAsync("vda", 0, Chunks * Chunk, 0x50, EngineLab.Token);
-        return (machine, data);
-    }
-
-    private static BackupOptions Audit(int percent) =>
-        new() { Audit = AuditBudget.OfPercent(percent), ChunkLog2 = 16, Quiesce = Machines.Quiesce.Off };
-
-    private static void AssertHealed(PointInfo point)
-    {
-        var disk = Assert.Single(point.Disks);
-        Assert.Equal("full", disk.Mode);
-        Assert.Contains("calls them unchanged", disk.Reason, StringComparison.Ordinal);
-        Assert.Contains(point.Warnings, warning => warning.Contains("was read in full", StringComparison.Ordinal));
-        Assert.Equal(point.Time, disk.CoveredSince);
     }
 
     // Writes one chunk of [from, to) that no run looks at for another reason than its window, and takes the bitmap's knowledge of it.
@@ -404,12 +268,5 @@ public sealed class AuditTests(LabFixture fixture)
             .GetProperty("inserted").GetProperty("node-name").GetString();
         await machine.QmpAsync(
             $$$"""{"execute":"block-dirty-bitmap-clear","arguments":{"node":"{{{node}}}","name":"{{{name}}}"}}""", EngineLab.Token);
-    }
-
-    private static void Overwrite(string file, long offset, byte value)
-    {
-        using var stream = new FileStream(file, FileMode.Open, FileAccess.Write, FileShare.ReadWrite);
-        stream.Seek(offset, SeekOrigin.Begin);
-        stream.WriteByte(value);
     }
 }

@@ -23,27 +23,7 @@ public sealed class DiskTransferTests(LabFixture fixture)
         await using var run = await lab.Repository.Repository.BeginRunAsync(
             new MachineId("failing"), new BackupRunOptions(), EngineLab.Token);
         await using var disk = new SlowDisk();
-        var plan = new DiskPlan
-        {
-            Disk = new MachineDisk
-            {
-                Name = "vda",
-                Kind = "file",
-                Format = "raw",
-                Path = null,
-                Serial = null,
-                Size = disk.Size,
-                Identity = null,
-                Untrackable = null,
-                Bitmaps = new Dictionary<string, BitmapHealth>(StringComparer.Ordinal),
-            },
-            Base = null,
-            Previous = null,
-            Reason = "first",
-            Track = false,
-            FellBack = false,
-            ChunkLog2 = 16,
-        };
+        var plan = PlannedDisk.Of(disk.Size);
         var suspicion = new Suspicion(Coverage.None(disk.Size / Chunk));
         var writer = run.OpenDisk("vda", disk.Size, plan.ChunkLog2, null, suspicion.Found);
         var transfer = new DiskTransfer(disk, plan, null, suspicion, writer, (_, _) => { });
