@@ -113,7 +113,11 @@ public sealed partial class Repository
 
             var files = point.Files.Select(file => new FileResult(file.Name, null, file.Tree)).ToList();
             var warning = $"Brought back after restore point '{point.ShortId}' had been deleted.";
-            var draft = RestorePointDraft.Of(point, disks, files) with { Warnings = [.. point.Warnings, warning] };
+            var draft = RestorePointDraft.Of(point, disks, files) with
+            {
+                Place = point.Order,
+                Warnings = [.. point.Warnings, warning],
+            };
             return await revival.CommitAsync(draft, cancellationToken);
         }
         catch (BaseUnusableException)

@@ -83,7 +83,12 @@ public sealed partial class Repository
         }
 
         var committed = await run.CommitAsync(
-            RestorePointDraft.Of(point, disks, files) with { Seq = point.Seq, Copied = new CopiedFrom(Id.ToString("N"), point.Run) },
+            RestorePointDraft.Of(point, disks, files) with
+            {
+                Seq = point.Seq,
+                Place = point.Place,
+                Copied = new CopiedFrom(Id.ToString("N"), point.Run),
+            },
             cancellationToken);
         return new CopyResult(committed, read, packs?.Bytes ?? 0, packs?.Packs ?? 0);
 

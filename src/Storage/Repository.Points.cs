@@ -106,7 +106,7 @@ public sealed partial class Repository
                 unread.Add((info.Key, failure));
             }
         });
-        var ordered = points.OrderBy(point => point.MachineId.Value, StringComparer.Ordinal).ThenByDescending(point => point.Seq)
+        var ordered = points.OrderBy(point => point.MachineId.Value, StringComparer.Ordinal).ThenByDescending(point => point.Order)
             .ThenByDescending(point => point.Id.ToString(), StringComparer.Ordinal);
         return new PointListing([.. ordered], [.. damaged.OrderBy(failure => failure.DamagedObject, StringComparer.Ordinal)])
         {

@@ -133,14 +133,22 @@ public sealed partial class Repository : IDisposable
     /// <summary>Whether the repository in a store was made for a single writer, so that the store must be opened as for one; null when
     /// there is no repository. Needs no key.</summary>
     /// <exception cref="RepositoryDamagedException">Its config is damaged.</exception>
-    public static async Task<bool?> IsSingleWriterAsync(IObjectStore store, CancellationToken cancellationToken)
+    public static async Task<bool?> IsSingleWriterAsync(IObjectStore store, CancellationToken cancellationToken) =>
+        await TryReadConfigAsync(store, cancellationToken) is { } config ? config.SingleWriter is not null : null;
+
+    /// <summary>Which repository a store holds; null when there is none. Needs no key.</summary>
+    /// <exception cref="RepositoryDamagedException">Its config is damaged.</exception>
+    public static async Task<Guid?> IdOfAsync(IObjectStore store, CancellationToken cancellationToken) =>
+        await TryReadConfigAsync(store, cancellationToken) is { } config ? Guid.ParseExact(config.Id, "N") : null;
+
+    private static async Task<ConfigDocument?> TryReadConfigAsync(IObjectStore store, CancellationToken cancellationToken)
     {
         try
         {
             // One request, and one whose failure says what is wrong; the answer to a HEAD has no room for that.
             var content = new byte[MaxConfig];
             var read = await store.ReadAsync(ObjectNames.Config, 0, content, cancellationToken);
-            return ConfigFile.Read(content.AsSpan(0, read)).SingleWriter is not null;
+            return ConfigFile.Read(content.AsSpan(0, read));
         }
         catch (ObjectMissingException)
         {

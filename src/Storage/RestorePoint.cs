@@ -32,8 +32,15 @@ public sealed record RestorePoint
     /// <summary>When the disks were frozen, by the host's clock: for people only.</summary>
     public DateTimeOffset Time { get; init; }
 
-    /// <summary>Order among the machine's points.</summary>
+    /// <summary>When it was made, among the machine's points.</summary>
     public long Seq { get; init; }
+
+    /// <summary>Of a point that was brought back: the order of the deleted one; null for others.</summary>
+    public long? Place { get; init; }
+
+    /// <summary>Whose state of the machine comes after whose: the newest has the greatest.</summary>
+    [JsonIgnore]
+    public long Order => Place ?? Seq;
 
     /// <summary>SHA-256 of the sealed bytes of the machine's newest point when the run began.</summary>
     public string? Prev { get; init; }

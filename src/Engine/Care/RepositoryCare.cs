@@ -115,7 +115,7 @@ public sealed class RepositoryCare(RepositorySession session, TimeProvider clock
             var bases = PointDocuments.BasesOf(listing.Points);
             var byId = points.ToDictionary(point => point.Id.ToString(), StringComparer.Ordinal);
             var plan = RetentionPlanner.Plan(policy, points.Select(point => new RetentionPoint(
-                point.Id.ToString(), point.MachineId.Value, point.Writer, point.Seq, point.Time, point.Stored,
+                point.Id.ToString(), point.MachineId.Value, point.Writer, point.Order, point.Time, point.Stored,
                 RepositorySession.Describe(point).Tags, point.Label.IsProtectedAt(now))
             {
                 IsBase = bases.Contains(point.Id),

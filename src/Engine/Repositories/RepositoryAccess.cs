@@ -18,6 +18,9 @@ public enum RunFate
     /// <summary>It can never commit.</summary>
     Revoked,
 
-    /// <summary>The store does not answer.</summary>
+    /// <summary>The store does not answer, or holds no repository.</summary>
     Unknown,
+
+    /// <summary>Another repository is where its own was.</summary>
+    OfAnother,
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 using Tidemark.Engine.Auditing;
+using Tidemark.Engine.Checkpoints;
 using Tidemark.Engine.Points;
 using Tidemark.Storage;
 
@@ -26,7 +27,7 @@ public sealed partial class RepositorySession : IAsyncDisposable
     public string Url { get; }
 
     /// <summary>The first 8 hex digits of its id, which mark its checkpoints.</summary>
-    public string Part => Repository.Id.ToString("n")[..8];
+    public string Part => CheckpointName.RepositoryPart(Repository.Id);
 
     internal Repository Repository { get; }
 
@@ -109,13 +110,23 @@ public sealed partial class RepositorySession : IAsyncDisposable
     }
 
     /// <summary>Finds out how a run ended, by ending it if it has not: after this it is settled for good.</summary>
-    public static async Task<RunFate> FenceAsync(string url, string machineUuid, Guid run, CancellationToken cancellationToken)
+    /// <param name="url">Where its repository was.</param>
+    /// <param name="part">That repository's <see cref="Part"/>: a file system may not be mounted now, or another one.</param>
+    /// <param name="machineUuid">The run's machine.</param>
+    /// <param name="run">The run.</param>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    public static async Task<RunFate> FenceAsync(
+        string url, string part, string machineUuid, Guid run, CancellationToken cancellationToken)
     {
         try
         {
             var (store, _) = await StoreOpener.OpenAsync(url, new StoreChoices(), cancellationToken);
             await using (store)
-                return await FenceAsync(store, machineUuid, run, cancellationToken);
+            {
+                return await Repository.IdOfAsync(store, cancellationToken) is not { } id ? RunFate.Unknown
+                    : CheckpointName.RepositoryPart(id) != part ? RunFate.OfAnother
+                    : await FenceAsync(store, machineUuid, run, cancellationToken);
+            }
         }
         catch (Exception e) when (e is StoreException or RepositoryNotFoundException)
         {
@@ -161,7 +172,7 @@ public sealed partial class RepositorySession : IAsyncDisposable
         MachineUuid = point.Uuid,
         Host = point.Host,
         Time = point.Time,
-        Seq = point.Seq,
+        Seq = point.Order,
         Consistency = point.Consistency,
         Tags = point.Tags.Select(tag => tag.Split('=', 2)).ToDictionary(
             parts => parts[0], parts => parts.Length > 1 ? parts[1] : "", StringComparer.Ordinal),

@@ -57,6 +57,7 @@ internal sealed class Recovery(IHypervisor hypervisor, Journal journal)
             entry = await RunHooksAsync(entry, cancellationToken);
         if (fence == RunFate.Unknown)
             return false;
+        // Where another repository is now, the checkpoint stays: the next run into its own fences it, and removes what nobody needs.
         if (fence == RunFate.Revoked && entry.Checkpoint is { } checkpoint)
             await hypervisor.DeleteCheckpointAsync(entry.MachineUuid, checkpoint, cancellationToken);
         if (thawed && entry.MayFreeze)
@@ -91,7 +92,7 @@ internal sealed class Recovery(IHypervisor hypervisor, Journal journal)
         limit.CancelAfter(FenceLimit);
         try
         {
-            return await RepositorySession.FenceAsync(entry.Repository, entry.MachineUuid, entry.Run, limit.Token);
+            return await RepositorySession.FenceAsync(entry.Repository, entry.RepositoryPart, entry.MachineUuid, entry.Run, limit.Token);
         }
         catch (Exception) when (!cancellationToken.IsCancellationRequested)
         {

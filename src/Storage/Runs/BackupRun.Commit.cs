@@ -55,6 +55,7 @@ public sealed partial class BackupRun
         Writer = _context.Writer.ToString(),
         Time = draft.Time,
         Seq = draft.Seq ?? _start.Seq,
+        Place = draft.Place,
         Domain = _context.Keys.Domain,
         Copied = draft.Copied,
         Prev = _start.Previous,

@@ -37,6 +37,9 @@ public sealed record RestorePointDraft
     /// <summary>Of a copied point: its order among the machine's points, as it was.</summary>
     internal long? Seq { get; init; }
 
+    /// <summary>Of a point that was brought back, or a copy of one: see <see cref="RestorePoint.Place"/>.</summary>
+    internal long? Place { get; init; }
+
     /// <summary>The same again as another point, with these trees; its place in the order is a new one.</summary>
     internal static RestorePointDraft Of(RestorePoint point, IReadOnlyList<DraftDisk> disks, IReadOnlyList<FileResult> files) => new()
     {
