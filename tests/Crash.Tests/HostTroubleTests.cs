@@ -33,6 +33,61 @@ public sealed class HostTroubleTests(HostFixture host)
         await NextRunIsRightAsync(lab, machine, "incremental");
     }
 
+    /// <summary>QEMU's word of its scratch files goes to a daemon that is not there, and is never said again.</summary>
+    [Fact]
+    public async Task ScratchFilledWhileLibvirtdWasAway_VoidsTheRun()
+    {
+        Assert.SkipUnless(Environment.IsPrivilegedProcess, "A file system of a few megabytes can only be mounted by root.");
+        await using var own = await LabHost.StartAsync(CrashLab.Token);
+        await using var lab = await CrashLab.CreateAsync(own);
+        var machine = await DefineAsync(own, "unheard");
+        var scratch = own.CreateFolder("unheard");
+        await Tool.RunAsync("mount", ["-t", "tmpfs", "-o", "size=4m,mode=711", "tmpfs", scratch], CrashLab.Token);
+        try
+        {
+            var (backup, gate) = await lab.StartAndHoldAsync(machine, scratch);
+            await own.StopDaemonAsync(kill: false, CrashLab.Token);
+            var left = new DriveInfo(scratch).AvailableFreeSpace;
+            await File.WriteAllBytesAsync(Path.Combine(scratch, "filler"), new byte[left - (100 << 10)], CrashLab.Token);
+            await own.StartDaemonAsync(CrashLab.Token);
+            await Task.Delay(3000, CrashLab.Token);
+            File.Create(gate).Dispose();
+            var outcome = await CrashLab.EndOfAsync(backup);
+            Assert.True(outcome.ExitCode == 1 && outcome.Error.Contains("nearly full", StringComparison.Ordinal), $"{outcome}");
+            Assert.Empty(await lab.PointsAsync(machine));
+        }
+        finally
+        {
+            await Tool.RunAsync("umount", ["-l", scratch], CancellationToken.None);
+        }
+
+        await NextRunIsRightAsync(lab, machine, "full");
+    }
+
+    [Fact]
+    public async Task QemuThatAnswersNothing_FailsAfterALimit_AndIsBackedUpWhenItAnswersAgain()
+    {
+        await using var lab = await CrashLab.CreateAsync(host.Host);
+        var machine = await DefineAsync(host.Host, "stuck");
+        await SucceedAsync(lab, machine);
+        machine.Halt();
+        Outcome outcome;
+        try
+        {
+            var started = System.Diagnostics.Stopwatch.GetTimestamp();
+            outcome = await lab.BackUpAsync(machine);
+            Assert.InRange(System.Diagnostics.Stopwatch.GetElapsedTime(started).TotalSeconds, 50, 110);
+        }
+        finally
+        {
+            machine.GoOn();
+        }
+
+        Assert.True(outcome.ExitCode == 1 && outcome.Error.Contains("did not answer within", StringComparison.Ordinal), $"{outcome}");
+        await NextRunIsRightAsync(lab, machine, "incremental");
+        await machine.StopAsync(CrashLab.Token);
+    }
+
     [Fact]
     public async Task LibvirtdAwayUntilTheRunHasFailed_TheGuardianCleansUpWhenItIsBack()
     {

@@ -74,6 +74,12 @@ public sealed partial class LabMachine
         }
     }
 
+    /// <summary>QEMU answers nothing any more, as when its storage hangs, until it is let go on.</summary>
+    public void Halt() => Posix.Signal(ProcessId, Posix.SigStop);
+
+    /// <summary>Ends <see cref="Halt"/>.</summary>
+    public void GoOn() => Posix.Signal(ProcessId, Posix.SigContinue);
+
     /// <summary>Adds a disk to the running machine and to its definition.</summary>
     public async Task AttachAsync(LabDisk disk, CancellationToken cancellationToken = default)
     {

@@ -9,6 +9,8 @@ internal static partial class Posix
 {
     internal const int SigKill = 9;
     internal const int SigTerm = 15;
+    internal const int SigContinue = 18;
+    internal const int SigStop = 19;
 
     internal static bool IsRoot => GetEffectiveUserId() == 0;
 

@@ -8,6 +8,9 @@ namespace Tidemark.Engine.Machines;
 /// <summary>The disks of a frozen point, read over the NBD socket in its run's folder; an export is named after its disk.</summary>
 internal sealed class NbdDisks(FreezeRequest request) : IAsyncDisposable
 {
+    // QEMU's server takes 100 clients; the next one waits for an answer that never comes.
+    private const int MostConnections = 96;
+
     private readonly Dictionary<string, FrozenDisk> _disks = new(StringComparer.Ordinal);
 
     public IFrozenDisk this[string name] => _disks[name];
@@ -17,12 +20,21 @@ internal sealed class NbdDisks(FreezeRequest request) : IAsyncDisposable
 
     public async Task OpenAsync(CancellationToken cancellationToken)
     {
+        var each = MostConnections / request.Disks.Count;
+        if (each == 0)
+        {
+            throw EngineException.Usage(
+                $"Machine '{request.Machine.Name}' has {request.Disks.Count} disks to back up; QEMU serves {MostConnections} at once.",
+                "back up some of them at a time: --disk NAME, again for more");
+        }
+
         foreach (var disk in request.Disks)
         {
             var uri = NbdUri.ForUnixSocket(RunFolder.Socket(request.Folder), disk.Name);
             var bitmap = disk.Base is null ? null : $"qemu:dirty-bitmap:{BitmapOf(disk.Name)}";
             var options = NbdClientOptions.Default with
             {
+                Connections = Math.Min(NbdClientOptions.Default.Connections, each),
                 Contexts = bitmap is null ? [NbdMetaContext.BaseAllocation] : [NbdMetaContext.BaseAllocation, bitmap],
             };
             var source = await NbdBlockSource.OpenAsync(uri, options, cancellationToken);

@@ -95,7 +95,7 @@ public sealed class Guardian
         {
             if (await Task.WhenAny(line, overdue) == overdue)
             {
-                await hypervisor.ThawAsync(_machine, ThawInterval, CancellationToken.None);
+                _mayBeFrozen = !await hypervisor.ThawAsync(_machine, ThawInterval, CancellationToken.None);
                 overdue = Task.Delay(_mayBeFrozen ? ThawInterval : Timeout.InfiniteTimeSpan);
                 continue;
             }
@@ -103,8 +103,11 @@ public sealed class Guardian
             // A word cut short is a death in the middle of it.
             if (!Enum.TryParse<GuardianSignal>(await line, out var word))
                 return;
+            var wasFrozen = _mayBeFrozen;
             Hear(word);
-            overdue = Task.Delay(_mayBeFrozen ? LongestFreeze : Timeout.InfiniteTimeSpan);
+            // The time runs from the freeze, whatever else is told meanwhile.
+            if (_mayBeFrozen != wasFrozen)
+                overdue = Task.Delay(_mayBeFrozen ? LongestFreeze : Timeout.InfiniteTimeSpan);
             line = fromWorker.ReadLineAsync();
         }
     }

@@ -1,16 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Diagnostics;
+using System.Text;
 using Tidemark.Engine.Backup;
+using Tidemark.Qemu;
 
 namespace Tidemark.Engine.Runs;
 
 /// <summary>
 /// The user's own commands around the frozen point, run by <c>/bin/sh -c</c> on this host with <c>TIDEMARK_MACHINE</c>,
-/// <c>TIDEMARK_MACHINE_UUID</c> and <c>TIDEMARK_HOOK</c> set. What they print goes into the error, nowhere else.
+/// <c>TIDEMARK_MACHINE_UUID</c> and <c>TIDEMARK_HOOK</c> set, in a session of their own: Ctrl-C is for the backup, and a hook that undoes
+/// another must not be ended by it. What they print goes into the error, nowhere else.
 /// </summary>
 internal static class Hooks
 {
+    private const int ToldLength = 300;
+
     private static readonly TimeSpan Limit = TimeSpan.FromMinutes(10);
+
+    // What a hook left in the background may hold its output open for ever.
+    private static readonly TimeSpan LastWords = TimeSpan.FromSeconds(1);
 
     /// <summary>
     /// Runs the hooks before a freeze, the freeze, and the hooks after the thaw. Those undo what the first ones did, so they run whatever
@@ -54,15 +62,15 @@ internal static class Hooks
     {
         foreach (var command in commands)
         {
-            var start = new ProcessStartInfo("/bin/sh")
+            var start = new ProcessStartInfo(ToolPath.Find("setsid"))
             {
                 UseShellExecute = false,
                 RedirectStandardInput = true,
                 RedirectStandardOutput = true,
                 RedirectStandardError = true,
             };
-            start.ArgumentList.Add("-c");
-            start.ArgumentList.Add(command);
+            foreach (var argument in (string[])["/bin/sh", "-c", command])
+                start.ArgumentList.Add(argument);
             start.Environment["TIDEMARK_HOOK"] = hook;
             start.Environment["TIDEMARK_MACHINE"] = machine;
             start.Environment["TIDEMARK_MACHINE_UUID"] = uuid;
@@ -78,8 +86,8 @@ internal static class Hooks
         using var process = Process.Start(start)
             ?? throw EngineException.Failed($"Hook '{hook}' of machine '{machine}' could not be started: '{command}'.");
         process.StandardInput.Close();
-        var output = process.StandardOutput.ReadToEndAsync(CancellationToken.None);
-        var errors = process.StandardError.ReadToEndAsync(CancellationToken.None);
+        var said = new StringBuilder();
+        var reading = Task.WhenAll(ReadAsync(process.StandardError, said), ReadAsync(process.StandardOutput, said));
         try
         {
             await process.WaitForExitAsync(limit.Token);
@@ -96,12 +104,32 @@ internal static class Hooks
             throw;
         }
 
-        if (process.ExitCode != 0)
+        if (process.ExitCode == 0)
+            return;
+        await reading.WaitAsync(LastWords, CancellationToken.None).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        string words;
+        lock (said)
+            words = said.ToString().Trim();
+        throw EngineException.Failed(
+            $"Hook '{hook}' of machine '{machine}' failed with exit code {process.ExitCode}: '{command}'"
+            + (words.Length == 0 ? "." : $" said '{words}'."));
+    }
+
+    // The first of it is kept; the rest is read so that whoever writes does not stand still.
+    private static async Task ReadAsync(StreamReader reader, StringBuilder said)
+    {
+        var buffer = new char[1024];
+        try
         {
-            var said = ((await errors).Trim() + " " + (await output).Trim()).Trim();
-            throw EngineException.Failed(
-                $"Hook '{hook}' of machine '{machine}' failed with exit code {process.ExitCode}: '{command}'"
-                + (said.Length == 0 ? "." : $" said '{said[..Math.Min(said.Length, 300)]}'."));
+            for (int count; (count = await reader.ReadAsync(buffer)) > 0;)
+            {
+                lock (said)
+                    said.Append(buffer, 0, Math.Min(count, ToldLength - said.Length));
+            }
+        }
+        catch (Exception e) when (e is IOException or ObjectDisposedException)
+        {
+            // The hook is over, and its process let go, while something that it left still holds the pipe.
         }
     }
 }

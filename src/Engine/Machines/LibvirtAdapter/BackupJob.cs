@@ -11,6 +11,8 @@ internal static class BackupJob
     // libvirt handles the events of all its domains in one queue; one hung agent there delays the end of our job.
     private static readonly TimeSpan EndPatience = TimeSpan.FromSeconds(100);
 
+    private static readonly TimeSpan EndLimit = EndPatience + TimeSpan.FromSeconds(20);
+
     // A job that was only beginning takes no notice of the first request.
     private static readonly TimeSpan AbortAgain = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan FirstPoll = TimeSpan.FromMilliseconds(1);
@@ -39,7 +41,10 @@ internal static class BackupJob
     /// are left alone. The caller has closed its NBD connections. False: there was no such job (any more).
     /// </summary>
     /// <exception cref="EngineException">It did not end in time.</exception>
-    public static async Task<bool> EndAsync(Domain domain, string socket, CancellationToken cancellationToken)
+    public static Task<bool> EndAsync(Domain domain, string socket, CancellationToken cancellationToken) =>
+        LibvirtFailures.TranslateAsync(domain.Name, EndLimit, () => EndNowAsync(domain, socket, cancellationToken));
+
+    private static async Task<bool> EndNowAsync(Domain domain, string socket, CancellationToken cancellationToken)
     {
         var wasActive = await IsOursAsync(domain, socket, cancellationToken) && await TryAbortAsync(domain, cancellationToken);
         var (started, aborted) = (Stopwatch.GetTimestamp(), Stopwatch.GetTimestamp());

@@ -23,6 +23,10 @@ internal sealed class FrozenPointWatch(
     private long _reserve;
     private Task _watching = Task.CompletedTask;
 
+    private string Paused =>
+        $"The guest was paused by an I/O error, most likely because the scratch space in '{folder}' is full; this run is void and the "
+        + "guest is resumed.";
+
     private string Stopped => $"Machine '{domain.Name}' stopped during its backup; the run is void.";
 
     public CancellationToken Voided => _voided.Token;
@@ -40,8 +44,7 @@ internal sealed class FrozenPointWatch(
         }
 
         _watching = WatchAsync();
-        foreach (var (disk, index) in _scratch)
-            await SetThresholdAsync($"{disk}[{index}]", written: 0);
+        await SetThresholdsAsync();
     }
 
     public async ValueTask DisposeAsync()
@@ -83,8 +86,7 @@ internal sealed class FrozenPointWatch(
                 break;
             case LifecycleEvent { IsIoErrorPause: true }:
             case IoErrorEvent { Reason: "enospc" }:
-                Void($"The guest was paused by an I/O error, most likely because the scratch space in '{folder}' is full; "
-                    + "this run is void and the guest is resumed.");
+                Void(Paused);
                 break;
             case LifecycleEvent { Change: LifecycleChange.Stopped or LifecycleChange.Crashed }:
                 Void(Stopped);
@@ -94,10 +96,22 @@ internal sealed class FrozenPointWatch(
                 break;
             case ConnectionLostEvent:
                 await connection.ReopenAsync(ReopenPatience, _stop.Token);
-                if (!await BackupJob.IsOursAsync(domain, socket, _stop.Token))
-                    Void($"The connection to libvirt was lost, and the backup job of '{domain.Name}' with it; the run is void.");
+                await CatchUpAsync();
                 break;
         }
+    }
+
+    // What happened while nobody listened is told by no event any more.
+    private async Task CatchUpAsync()
+    {
+        if (!await BackupJob.IsOursAsync(domain, socket, _stop.Token))
+            Void($"The connection to libvirt was lost, and the backup job of '{domain.Name}' with it; the run is void.");
+        else if ((await domain.GetStatusAsync(_stop.Token)).IsIoErrorPause)
+            Void(Paused);
+        else if (FreeSpace() <= _reserve)
+            Void($"The scratch space in '{folder}' is nearly full; the guest goes on, this run is void.");
+        else
+            await SetThresholdsAsync();
     }
 
     // News of the job before may arrive late, so the event alone proves nothing; and it comes before the news that a machine stopped.
@@ -108,6 +122,13 @@ internal sealed class FrozenPointWatch(
         Void((await domain.GetStatusAsync(_stop.Token)).IsActive
             ? $"The hypervisor's backup job of '{domain.Name}' ended before all was read; the run is void."
             : Stopped);
+    }
+
+    // One that is passed already reports with the next write.
+    private async Task SetThresholdsAsync()
+    {
+        foreach (var (disk, index) in _scratch)
+            await SetThresholdAsync($"{disk}[{index}]", written: 0);
     }
 
     private async Task SetThresholdAsync(string device, long written)

@@ -31,6 +31,27 @@ internal static class LibvirtFailures
         }
     }
 
+    /// <summary>The same for calls that ask a machine's QEMU: it may never answer (its storage hangs, say), and libvirt waits.</summary>
+    /// <param name="machine">The machine's name, for the failure.</param>
+    /// <param name="limit">How long to wait; what was asked may still be done after it.</param>
+    /// <param name="calls">The calls.</param>
+    public static async Task<T> TranslateAsync<T>(string machine, TimeSpan limit, Func<Task<T>> calls)
+    {
+        try
+        {
+            return await TranslateAsync(calls).WaitAsync(limit);
+        }
+        catch (TimeoutException e)
+        {
+            throw NoAnswer(machine, limit, e);
+        }
+    }
+
+    public static EngineException NoAnswer(string machine, TimeSpan limit, TimeoutException inner) => EngineException.Failed(
+        $"The QEMU of machine '{machine}' did not answer within {limit.TotalSeconds} s; its storage may hang.",
+        $"tidemark doctor {machine}",
+        inner);
+
     public static Task TranslateAsync(Func<Task> calls) => TranslateAsync(async () =>
     {
         await calls();

@@ -9,6 +9,9 @@ namespace Tidemark.Engine.Machines.LibvirtAdapter;
 /// <summary>Begins a frozen point: freeze, one transaction for backup and checkpoint over all disks, thaw.</summary>
 internal static partial class LibvirtFreeze
 {
+    // Longer than libvirt waits for the machine's lock; the guest is frozen meanwhile.
+    private static readonly TimeSpan BeginLimit = TimeSpan.FromSeconds(40);
+
     public static async Task<IFrozenPoint> BeginAsync(
         LibvirtConnection connection, Domain domain, FreezeRequest request, CancellationToken cancellationToken)
     {
@@ -21,7 +24,7 @@ internal static partial class LibvirtFreeze
         try
         {
             var guest = new GuestFreeze(domain, request);
-            var time = await HoldAsync(domain, request, guest, cancellationToken);
+            var time = await HoldOrJudgeAsync(domain, request, guest, cancellationToken);
             var point = new LibvirtFrozenPoint(connection, domain, request, guest, events, time);
             await point.WatchScratchAsync(cancellationToken);
             return point;
@@ -30,6 +33,22 @@ internal static partial class LibvirtFreeze
         {
             events.Dispose();
             throw;
+        }
+    }
+
+    // What libvirt refused is looked into when the guest goes on: that asks it more, and it may be busy.
+    private static async Task<DateTimeOffset> HoldOrJudgeAsync(
+        Domain domain, FreezeRequest request, GuestFreeze guest, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await HoldAsync(domain, request, guest, cancellationToken);
+        }
+        catch (BeginRefusedException e)
+        {
+            // libvirt can fail after the transaction and keep the checkpoint it made.
+            await CheckpointRemoval.RemoveAsync(domain, request.Checkpoint!, CancellationToken.None);
+            throw await JudgeAsync(domain, request, e.Refusal);
         }
     }
 
@@ -84,8 +103,14 @@ internal static partial class LibvirtFreeze
         try
         {
             var before = DateTimeOffset.UtcNow;
-            await domain.BeginBackupAsync(BackupXml.Write(backup), checkpoint, cancellationToken: CancellationToken.None);
+            await domain.BeginBackupAsync(BackupXml.Write(backup), checkpoint, cancellationToken: CancellationToken.None)
+                .WaitAsync(BeginLimit, CancellationToken.None);
             return before;
+        }
+        catch (TimeoutException e)
+        {
+            // What it may still do is undone as what a dead run had asked for.
+            throw LibvirtFailures.NoAnswer(request.Machine.Name, BeginLimit, e);
         }
         catch (LibvirtException e) when (e.Code == LibvirtErrorCode.CheckpointInconsistent)
         {
@@ -99,9 +124,7 @@ internal static partial class LibvirtFreeze
         }
         catch (LibvirtException e) when (request.Checkpoint is not null)
         {
-            // libvirt can fail after the transaction and keep the checkpoint it made.
-            await CheckpointRemoval.RemoveAsync(domain, request.Checkpoint, CancellationToken.None);
-            throw await JudgeAsync(domain, request, e);
+            throw new BeginRefusedException(e);
         }
     }
 
@@ -137,6 +160,11 @@ internal static partial class LibvirtFreeze
 
     [GeneratedRegex("Can't make bitmap '[^']*' persistent in '(?<node>[^']*)': (?<why>.*)")]
     private static partial Regex NoNewBitmap();
+
+    private sealed class BeginRefusedException(LibvirtException refusal) : Exception(refusal.Message, refusal)
+    {
+        public LibvirtException Refusal => refusal;
+    }
 
     private static string DiskNamedIn(string message, IEnumerable<string> disks) =>
         disks.FirstOrDefault(disk => message.Contains($"'{disk}'", StringComparison.Ordinal)) ?? "";
