@@ -232,6 +232,15 @@ internal sealed class Lineage
                 : newest;
     }
 
+    // An image below may be another machine's disk, a template, and its bitmaps that one's: it is ours where a backup saw it on top.
+    private IEnumerable<string> OwnBitmaps(MachineDisk disk)
+    {
+        var tops = _points.Values.SelectMany(point => point.Disks).Where(found => found.Name == disk.Name)
+            .Select(found => ImageDocuments.ReadImage(found.Identity)).OfType<ImageIdentity>().Distinct().ToList();
+        return disk.Backing.Where(image => image.Identity is { } own && tops.Any(own.IsSameImageAs))
+            .SelectMany(image => image.Bitmaps.Keys).Concat(disk.Bitmaps.Keys);
+    }
+
     private PreviousDisk Previous(string disk)
     {
         var (point, details) = BaseOf(disk);
@@ -245,7 +254,7 @@ internal sealed class Lineage
     // By record or by bitmap alone: a machine that was defined anew has lost its records, and the bitmaps would stay for ever.
     private IEnumerable<(string Name, Guid Run)> Ours()
     {
-        foreach (var text in _checkpoints.Union(_machine.Disks.SelectMany(disk => disk.BitmapNames), StringComparer.Ordinal))
+        foreach (var text in _checkpoints.Union(_machine.Disks.SelectMany(OwnBitmaps), StringComparer.Ordinal))
         {
             if (CheckpointName.TryParse(text, out var name) && name.Value.Repository == _repository.Part)
                 yield return (text, name.Value.Run);
