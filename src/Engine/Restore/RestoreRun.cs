@@ -95,15 +95,37 @@ public sealed class RestoreRun
                 await target.Target.KeepAsync(cancellationToken);
             if (definer is null)
                 return new RestoreResult(chosen.Id, results, null, false, []);
-            await definer.DefineAsync(cancellationToken);
+            var disks = $"The disks are restored and proved ({string.Join(", ", results.Select(disk => disk.Target))})";
+            await OrSayWhatStaysAsync(
+                definer.DefineAsync(cancellationToken),
+                $"{disks}, but machine '{definer.Name}' could not be defined",
+                "the disks stay; mend that, then the same command with --force");
             if (_options.Start)
-                await hypervisor!.StartAsync(definer.Uuid, cancellationToken);
+            {
+                await OrSayWhatStaysAsync(
+                    hypervisor!.StartAsync(definer.Uuid, cancellationToken),
+                    $"{disks} and machine '{definer.Name}' is defined on them, but it did not start",
+                    $"mend that, then virsh start {definer.Name}");
+            }
+
             return new RestoreResult(chosen.Id, results, definer.Name, _options.Start, definer.Notes);
         }
         finally
         {
             foreach (var target in targets)
                 await target.DisposeAsync();
+        }
+    }
+
+    private static async Task OrSayWhatStaysAsync(Task step, string what, string hint)
+    {
+        try
+        {
+            await step;
+        }
+        catch (EngineException e)
+        {
+            throw new EngineException(e.Kind, $"{what}: {e.Message}", hint, e);
         }
     }
 
@@ -132,6 +154,25 @@ public sealed class RestoreRun
     }
 
     private async Task<RestoredDiskResult> RestoreDiskAsync(PointDisk disk, RestoreTarget target, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await WriteAndProveAsync(disk, target, cancellationToken);
+        }
+        catch (OperationCanceledException) when (target.IsInPlace)
+        {
+            _observer(new Notice(_point.Name, $"Target '{target.Display}' is half-written and no disk '{disk.Name}'."));
+            throw;
+        }
+        catch (Exception e) when (target.IsInPlace)
+        {
+            var failure = Failures.Translate(e);
+            throw new EngineException(
+                failure.Kind, $"{failure.Message} Target '{target.Display}' is half-written and no disk '{disk.Name}'.", failure.Hint, e);
+        }
+    }
+
+    private async Task<RestoredDiskResult> WriteAndProveAsync(PointDisk disk, RestoreTarget target, CancellationToken cancellationToken)
     {
         var begun = Stopwatch.GetTimestamp();
         long written;

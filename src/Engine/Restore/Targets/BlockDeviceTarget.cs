@@ -16,6 +16,8 @@ internal sealed class BlockDeviceTarget(string path) : RestoreTarget
 
     public override string Display => path;
 
+    public override bool IsInPlace => true;
+
     public override bool StartsZero => false;
 
     public override Task CheckAsync(long size, bool force, CancellationToken cancellationToken)

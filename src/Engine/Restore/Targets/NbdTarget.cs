@@ -11,6 +11,8 @@ internal sealed class NbdTarget(NbdUri uri, string text) : RestoreTarget
 
     public override string Display => text;
 
+    public override bool IsInPlace => true;
+
     public override bool StartsZero => false;
 
     public override async Task CheckAsync(long size, bool force, CancellationToken cancellationToken)

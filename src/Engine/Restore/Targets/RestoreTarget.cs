@@ -12,6 +12,9 @@ internal abstract class RestoreTarget : IAsyncDisposable
     /// <summary>The target in a user's words: a path or URI.</summary>
     public abstract string Display { get; }
 
+    /// <summary>It exists and is overwritten: what fails leaves it half-written.</summary>
+    public virtual bool IsInPlace => false;
+
     /// <summary>It is known to read as zero before anything is written.</summary>
     public abstract bool StartsZero { get; }
 
