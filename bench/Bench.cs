@@ -114,6 +114,14 @@ internal sealed class Bench : IAsyncDisposable
         return pairs[1..];
     }
 
+    /// <summary>Removes what a row has left, for the room.</summary>
+    public void Clear()
+    {
+        Directory.Delete(_folder, recursive: true);
+        Directory.CreateDirectory(_folder);
+        Host.GiveToQemu(_folder);
+    }
+
     public async ValueTask DisposeAsync()
     {
         await Host.DisposeAsync();

@@ -69,8 +69,10 @@ try
 {
     foreach (var (name, row) in rows)
     {
-        if (chosen.Count == 0 || chosen.Contains(name, StringComparer.Ordinal))
-            await row(bench);
+        if (chosen.Count > 0 && !chosen.Contains(name, StringComparer.Ordinal))
+            continue;
+        await row(bench);
+        bench.Clear();
     }
 }
 catch (Exception e) when (e is InvalidOperationException or IOException or OperationCanceledException)

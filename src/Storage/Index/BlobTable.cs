@@ -158,6 +158,7 @@ internal sealed unsafe class BlobTable : IDisposable
             Mode = FileMode.CreateNew,
             Access = FileAccess.ReadWrite,
             Options = FileOptions.DeleteOnClose,
+            PreallocationSize = capacity * sizeof(Slot), // a page that finds no room when it is touched would end the process
         };
         if (!OperatingSystem.IsWindows())
             options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
