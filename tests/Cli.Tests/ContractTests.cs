@@ -122,6 +122,27 @@ public sealed class ContractTests(LabFixture fixture)
         await machine.StopAsync(CommandLine.Token);
     }
 
+    [Fact]
+    public async Task Strict_EndsWithThree_WhenADiskIsLeftOutThatNobodyChoseToLeaveOut()
+    {
+        using var command = new CommandLine(fixture.Host);
+        (await command.RunAsync("init")).AssertDone();
+        var machine = await LabMachine.DefineAsync(
+            fixture.Host,
+            "lacking",
+            new LabDisk("vda", Mebi),
+            new LabDisk("vdb", Mebi) { Format = "raw", IsShareable = true },
+            new LabDisk("sda", null) { Bus = "sata", Device = "cdrom", IsEmpty = true });
+        string[] backUp = ["backup", "lacking", "--strict", "--quiesce", "off", "--json"];
+        var lacking = await command.RunAsync(backUp);
+        Assert.Equal(3, lacking.ExitCode);
+        var warning = Assert.Single(lacking.Json.GetProperty("points")[0].GetProperty("warnings").EnumerateArray()).GetString();
+        Assert.Contains("'vdb' is not protected: shared between machines", warning, StringComparison.Ordinal);
+        Assert.Equal(0, (await command.RunAsync([.. backUp, "--exclude", "vdb"])).ExitCode);
+        Assert.Equal(0, (await command.RunAsync([.. backUp, "--disk", "vda"])).ExitCode);
+        await machine.StopAsync(CommandLine.Token);
+    }
+
     private static void AssertPoint(JsonElement point)
     {
         foreach (var key in (string[])["id", "machine", "machineUuid", "time", "consistency", "tags", "disks", "notProtected", "warnings"])

@@ -66,7 +66,6 @@ public sealed class DoctorChecksTests
         IsIoErrorPause = false,
         Checkpoints = [],
         Job = null,
-        Removable = new HashSet<string>(StringComparer.Ordinal),
         AllocatedBytes = 0,
         QemuOwner = null,
         Unseen = [],

@@ -74,6 +74,50 @@ public sealed class MachineRestoreTests(LabFixture fixture)
     }
 
     [Fact]
+    public async Task FilesOfARunningMachine_AreThoseOfTheFrozenInstant_NotOfTheEndOfTheRun()
+    {
+        await using var lab = await EngineLab.CreateAsync(fixture);
+        await File.WriteAllBytesAsync(PathOf("early"), new byte[128 << 10], Token);
+        fixture.Host.GiveToQemu(PathOf("early"));
+        XElement[] boot =
+        [
+            new("loader", new XAttribute("readonly", "yes"), new XAttribute("type", "pflash"), Firmware), new("nvram", PathOf("early")),
+        ];
+        var machine = await LabMachine.DefineAsync(fixture.Host, "early", new LabMachineOptions { Boot = boot }, [Disk], Token);
+        lab.AtStep = step =>
+        {
+            if (step == Runs.RunStep.FirstDiskRead)
+                File.WriteAllBytes(PathOf("early"), [.. Enumerable.Repeat((byte)0xEE, 128 << 10)]);
+        };
+        var point = await lab.BackUpAsync(machine, new BackupOptions { Quiesce = Quiesce.Off });
+        await machine.StopAsync(Token);
+        var folder = fixture.Host.CreateFolder("earlyback");
+        await RestoreAsync(lab, point, folder, "early2");
+        var copy = await fixture.Host.Connection.GetDomainAsync("early2", Token);
+        var nvram = XElement.Parse(await copy.GetXmlAsync(DomainXmlFlags.Inactive, Token)).Element("os")!.Element("nvram")!.Value;
+        Assert.Equal(new byte[128 << 10], await File.ReadAllBytesAsync(nvram, Token));
+    }
+
+    [Fact]
+    public async Task MachineThatDoesNotStart_IsDefinedOnDisksThatStay_AndTheErrorSaysSo()
+    {
+        await using var lab = await EngineLab.CreateAsync(fixture);
+        var network = XElement.Parse("<interface type='network'><source network='nowhere'/></interface>");
+        var options = new LabMachineOptions { Devices = [network], Start = false };
+        var machine = await LabMachine.DefineAsync(fixture.Host, "unstarted", options, [Disk], Token);
+        var point = await lab.BackUpAsync(machine);
+        var folder = fixture.Host.CreateFolder("unstartedback");
+        var chosen = new RestoreOptions { Folder = folder, Define = true, Name = "unstarted2", Start = true };
+        var error = await Assert.ThrowsAsync<EngineException>(() =>
+            RestoreRun.RunAsync(lab.Repository, lab.Hypervisor, point, chosen, _ => { }, Token));
+        Assert.Contains("The disks are restored and proved", error.Message, StringComparison.Ordinal);
+        Assert.Contains("did not start", error.Message, StringComparison.Ordinal);
+        Assert.Equal("mend that, then virsh start unstarted2", error.Hint);
+        Assert.True(File.Exists(Path.Combine(folder, "unstarted2-vda.qcow2")));
+        Assert.NotNull(await lab.Hypervisor.FindAsync("unstarted2", Token));
+    }
+
+    [Fact]
     public async Task DefinitionThatReachesIntoTheHost_IsRefusedBeforeAByteIsWritten_UnlessTrusted()
     {
         await using var lab = await EngineLab.CreateAsync(fixture);

@@ -27,13 +27,12 @@ public static class BackupPlanner
             RefuseUnlessProtectable(machine, name);
 
         var chosen = new List<DiskPlan>();
-        var left = machine.NotProtected.ToList();
+        var left = machine.NotProtected
+            .Select(disk => WhyLeftOut(disk.Name, options) is { } reason && disk.IsLoss ? Unwanted(disk.Name, reason) : disk).ToList();
         foreach (var disk in machine.Disks)
         {
-            if (options.Exclude.Contains(disk.Name, StringComparer.Ordinal))
-                left.Add(new UnprotectedDisk(disk.Name, "excluded by the user"));
-            else if (options.Disks.Count > 0 && !options.Disks.Contains(disk.Name, StringComparer.Ordinal))
-                left.Add(new UnprotectedDisk(disk.Name, "not chosen for this backup"));
+            if (WhyLeftOut(disk.Name, options) is { } reason)
+                left.Add(Unwanted(disk.Name, reason));
             else
                 chosen.Add(PlanDisk(machine.State, disk, checkpoints, previous.GetValueOrDefault(disk.Name), options));
         }
@@ -46,6 +45,13 @@ public static class BackupPlanner
 
         return new BackupPlan(chosen, left);
     }
+
+    private static string? WhyLeftOut(string disk, BackupOptions options) =>
+        options.Exclude.Contains(disk, StringComparer.Ordinal) ? "excluded by the user"
+        : options.Disks.Count > 0 && !options.Disks.Contains(disk, StringComparer.Ordinal) ? "not chosen for this backup"
+        : null;
+
+    private static UnprotectedDisk Unwanted(string disk, string reason) => new(disk, reason, IsLoss: false);
 
     private static DiskPlan PlanDisk(
         MachineState state, MachineDisk disk, IReadOnlySet<string> checkpoints, PreviousDisk? previous, BackupOptions options)

@@ -193,11 +193,20 @@ public sealed class BackupRun
             await frozen.ConnectAsync(valid.Token);
             await guardian.TellAsync(GuardianSignal.Connected);
             await ReachedAsync(RunStep.Connected);
+            // Before the disks, which may take hours: definition and TPM state are to be those of the frozen instant.
+            var definition = await StoredDefinition.TakeAsync(_context.Hypervisor, _machine, stored, valid.Token);
+            _warnings.AddRange(definition.Warnings);
             var disks = await ReadDisksAsync(stored, lineage, frozen, valid.Token);
             await ReachedAsync(RunStep.AllDisksRead);
             await frozen.EndAsync(valid.Token);
             await ReachedAsync(RunStep.Ended);
-            return await CommitAsync(stored, lineage, frozen, disks, cancellationToken);
+            await ReachedAsync(RunStep.Stored);
+            await frozen.ConfirmAsync(cancellationToken);
+            _warnings.AddRange(
+                _plan.NotProtected.Where(disk => disk.IsLoss).Select(disk => $"Disk '{disk.Name}' is not protected: {disk.Reason}."));
+            var draft = PointDocuments.Draft(_machine, _plan, frozen, definition, disks, _options.Tags, _warnings)
+                with { Checkpoints = PointDocuments.Records(lineage.Next(_plan, _checkpoint, frozen.Time), _checkpoint) };
+            return await CommitAsync(stored, draft, cancellationToken);
         }
         catch (Exception e) when (frozen.Voided.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
         {
@@ -252,25 +261,8 @@ public sealed class BackupRun
     }
 
     private async Task<RestorePoint> CommitAsync(
-        Storage.BackupRun stored,
-        Lineage lineage,
-        IFrozenPoint frozen,
-        IReadOnlyList<DraftDisk> disks,
-        CancellationToken cancellationToken)
+        Storage.BackupRun stored, RestorePointDraft draft, CancellationToken cancellationToken)
     {
-        var definition = await _context.Hypervisor.DefinitionAsync(_machine, cancellationToken);
-        _warnings.AddRange(definition.Warnings);
-        var files = new List<FileResult>();
-        foreach (var file in definition.Files)
-        {
-            await using var content = File.OpenRead(file.Path);
-            files.Add(await stored.StoreFileAsync($"{file.Role}/{file.Name}", content, cancellationToken));
-        }
-
-        await ReachedAsync(RunStep.Stored);
-        await frozen.ConfirmAsync(cancellationToken);
-        var draft = PointDocuments.Draft(_machine, _plan, frozen, definition, disks, files, _options.Tags, _warnings)
-            with { Checkpoints = PointDocuments.Records(lineage.Next(_plan, _checkpoint, frozen.Time), _checkpoint) };
         RestorePoint point;
         try
         {

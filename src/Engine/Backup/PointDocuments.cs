@@ -85,7 +85,7 @@ internal static class PointDocuments
     public static IReadOnlySet<RunId> BasesOf(IEnumerable<RestorePoint> points)
     {
         var newest = new Dictionary<(MachineId, string), RunId?>();
-        foreach (var point in points.Where(point => point.Copied is null).OrderBy(point => point.Seq))
+        foreach (var point in points.Where(point => point.Copied is null).OrderBy(point => point.Order))
         {
             foreach (var disk in point.Disks)
                 newest[(point.MachineId, disk.Name)] = BaseRun(point, disk);
@@ -105,13 +105,12 @@ internal static class PointDocuments
     public static bool IsOwn(string? checkpoint, RestorePoint point) =>
         checkpoint is not null && CheckpointName.TryParse(checkpoint, out var name) && name.Value.Run == point.Id.Value;
 
-    public static RestorePointDraft Draft(
+    internal static RestorePointDraft Draft(
         Machine machine,
         BackupPlan plan,
         IFrozenPoint frozen,
-        MachineDefinition definition,
+        StoredDefinition definition,
         IReadOnlyList<DraftDisk> disks,
-        IReadOnlyList<FileResult> files,
         IReadOnlyDictionary<string, string> tags,
         IReadOnlyList<string> warnings) => new()
         {
@@ -123,7 +122,7 @@ internal static class PointDocuments
             Tags = tags.Select(tag => $"{tag.Key}={tag.Value}").ToList(),
             DomainXml = definition.Xml,
             Disks = disks,
-            Files = files,
+            Files = definition.Files,
             NotProtected = plan.NotProtected.Select(disk => new NotProtected(disk.Name, disk.Reason)).ToList(),
             Warnings = [.. warnings],
         };

@@ -119,4 +119,7 @@ public enum BitmapHealth
 }
 
 /// <summary>A disk that is left out of backups, and why.</summary>
-public sealed record UnprotectedDisk(string Name, string Reason);
+/// <param name="Name">Its target.</param>
+/// <param name="Reason">Why, as part of a sentence.</param>
+/// <param name="IsLoss">Somebody may miss it: it is no drive for media that come and go, and nobody chose to leave it out.</param>
+public sealed record UnprotectedDisk(string Name, string Reason, bool IsLoss = true);

@@ -13,9 +13,9 @@ public static class DiskChecks
         foreach (var disk in machine.NotProtected)
         {
             var sentence = $"It is in no backup: {disk.Reason}.";
-            yield return facts.Removable.Contains(disk.Name)
-                ? Finding.Ok(Name(machine, disk.Name), sentence)
-                : Finding.Warning(Name(machine, disk.Name), sentence);
+            yield return disk.IsLoss
+                ? Finding.Warning(Name(machine, disk.Name), sentence)
+                : Finding.Ok(Name(machine, disk.Name), sentence);
         }
 
         foreach (var disk in machine.Disks)

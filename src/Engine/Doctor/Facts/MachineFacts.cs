@@ -41,9 +41,6 @@ public sealed record MachineFacts
 
     public required JobFacts? Job { get; init; }
 
-    /// <summary>Disks left out that hold nothing of their own: CD-ROM and floppy drives, empty ones.</summary>
-    public required IReadOnlySet<string> Removable { get; init; }
-
     /// <summary>Bytes that the images of its disks take: what scratch files can grow to.</summary>
     public required long AllocatedBytes { get; init; }
 

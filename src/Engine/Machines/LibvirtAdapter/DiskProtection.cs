@@ -23,6 +23,10 @@ internal static class DiskProtection
         _ => null,
     };
 
+    /// <summary>A drive whose media come and go, or that is empty: nobody misses it in a backup.</summary>
+    public static bool IsForMedia(DiskDescription disk) =>
+        disk.Device is DiskDevice.Cdrom or DiskDevice.Floppy || disk.Source.Kind == DiskSourceKind.None;
+
     /// <summary>Why a disk cannot carry a bitmap; null when it can.</summary>
     /// <param name="format">Format of its image; null counts as raw.</param>
     /// <param name="compat">qcow2 version as QEMU says it; null when unknown.</param>

@@ -62,9 +62,6 @@ internal sealed class LibvirtExaminer : IExaminer
                 IsIoErrorPause = status.IsIoErrorPause,
                 Checkpoints = bitmaps.Checkpoints,
                 Job = status.IsActive ? await ReadJobAsync(domain, cancellationToken) : null,
-                Removable = description.Disks
-                    .Where(disk => disk.Device is DiskDevice.Cdrom or DiskDevice.Floppy || disk.Source.Kind == DiskSourceKind.None)
-                    .Select(disk => disk.Target).ToHashSet(StringComparer.Ordinal),
                 AllocatedBytes = await SumAllocatedAsync(domain, machine, unseen, cancellationToken),
                 QemuOwner = description.Owner is { } label ? ((uint)label.UserId, (uint)label.GroupId)
                     : HostProcesses.OwnerOfQemu(machineUuid),

@@ -223,7 +223,7 @@ internal sealed class LibvirtHypervisor : IHypervisor
         foreach (var disk in description.Disks)
         {
             if (DiskProtection.WhyNot(disk) is { } reason)
-                left.Add(new UnprotectedDisk(disk.Target, reason));
+                left.Add(new UnprotectedDisk(disk.Target, reason, IsLoss: !DiskProtection.IsForMedia(disk)));
             else if (top is null || below is null)
                 left.Add(new UnprotectedDisk(disk.Target, BlockQuery.TooLong));
             else if (!status.IsActive)
