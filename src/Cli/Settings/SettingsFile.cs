@@ -27,11 +27,11 @@ internal sealed class SettingsFile
     /// <summary>Folder with records of checkpoints that hosts share.</summary>
     public string? CheckpointDir { get; set; }
 
-    /// <summary>What holds for all machines.</summary>
-    public MachineSettings Defaults { get; set; } = new();
+    /// <summary>What holds for all machines; null is nothing.</summary>
+    public MachineSettings? Defaults { get; set; }
 
-    /// <summary>What holds for one machine, by name or UUID.</summary>
-    public Dictionary<string, MachineSettings> Machines { get; set; } = new(StringComparer.Ordinal);
+    /// <summary>What holds for one machine, by name or UUID; null, also of a machine, is nothing.</summary>
+    public Dictionary<string, MachineSettings?>? Machines { get; set; }
 
     /// <summary>Reads the named file, or the default one if it exists.</summary>
     /// <exception cref="EngineException">The file is missing though named, or is not what it should be.</exception>
@@ -64,19 +64,22 @@ internal sealed class SettingsFile
     /// <summary>The settings of a machine: its own where it has any, the defaults elsewhere.</summary>
     public MachineSettings Of(string name, string uuid)
     {
-        var own = Machines.GetValueOrDefault(name) ?? Machines.GetValueOrDefault(uuid) ?? new MachineSettings();
+        var (own, all) = (Under(name, StringComparison.Ordinal) ?? Under(uuid, StringComparison.OrdinalIgnoreCase), Defaults);
         return new MachineSettings
         {
-            Exclude = own.Exclude ?? Defaults.Exclude,
-            Quiesce = own.Quiesce ?? Defaults.Quiesce,
-            ChunkSize = own.ChunkSize ?? Defaults.ChunkSize,
-            Audit = own.Audit ?? Defaults.Audit,
-            BeforeFreeze = own.BeforeFreeze ?? Defaults.BeforeFreeze,
-            AfterThaw = own.AfterThaw ?? Defaults.AfterThaw,
-            Tags = own.Tags ?? Defaults.Tags,
-            Domain = own.Domain ?? Defaults.Domain,
+            Exclude = own?.Exclude ?? all?.Exclude,
+            Quiesce = own?.Quiesce ?? all?.Quiesce,
+            ChunkSize = own?.ChunkSize ?? all?.ChunkSize,
+            Audit = own?.Audit ?? all?.Audit,
+            BeforeFreeze = own?.BeforeFreeze ?? all?.BeforeFreeze,
+            AfterThaw = own?.AfterThaw ?? all?.AfterThaw,
+            Tags = own?.Tags ?? all?.Tags,
+            Domain = own?.Domain ?? all?.Domain,
         };
     }
+
+    private MachineSettings? Under(string key, StringComparison comparison) =>
+        Machines?.FirstOrDefault(machine => machine.Key.Equals(key, comparison)).Value;
 }
 
 /// <summary>Choices for one machine; null is not said.</summary>
