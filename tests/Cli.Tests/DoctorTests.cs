@@ -39,6 +39,29 @@ public sealed class DoctorTests(LabFixture fixture)
     }
 
     [Fact]
+    public async Task NextBackup_IsPlannedAsTheSettingsSay()
+    {
+        using var command = new CommandLine(fixture.Host);
+        (await command.RunAsync("init")).AssertDone();
+        var machine = await LabMachine.DefineAsync(fixture.Host, "planned", new LabDisk("vda", 4 * Mebi), new LabDisk("vdb", Mebi));
+        (await command.RunAsync("backup", "planned")).AssertDone();
+        var file = Path.Combine(command.Root, "config.yaml");
+        await SayAsync("{ chunkSize: 64K, exclude: [vdb] }");
+        var found = new Findings(await command.RunAsync("doctor", "planned", "--config", file, "--strict", "--json"), exitCode: 3);
+        found.AssertOne("warning", "disk 'vda' of 'planned'", "reads it in full");
+        Assert.DoesNotContain("disk 'vdb' of 'planned'", found.Subjects("The next backup"));
+        await SayAsync("{ domain: shop }");
+        found = new Findings(await command.RunAsync("doctor", "planned", "--config", file, "--strict", "--json"), exitCode: 3);
+        found.AssertOne("warning", "disk 'vdb' of 'planned'", "'shop'");
+        await SayAsync("{ chunkSize: 3K }");
+        new Findings(await command.RunAsync("doctor", "planned", "--config", file, "--json"), exitCode: 1)
+            .AssertOne("problem", "machine 'planned'", "Chunk size '3K'");
+        await machine.StopAsync(Token);
+
+        Task SayAsync(string settings) => File.WriteAllTextAsync(file, $"machines:\n  planned: {settings}\n", Token);
+    }
+
+    [Fact]
     public async Task WithoutRepository_ThatPartIsLeftOut_AndSaid()
     {
         using var command = new CommandLine(fixture.Host);
@@ -274,6 +297,10 @@ public sealed class DoctorTests(LabFixture fixture)
         }
 
         public List<JsonElement> Of(string severity) => _all.FindAll(finding => finding.GetProperty("severity").GetString() == severity);
+
+        public IEnumerable<string> Subjects(string text) =>
+            _all.FindAll(finding => finding.GetProperty("what").GetString()!.Contains(text, StringComparison.Ordinal))
+                .Select(finding => finding.GetProperty("subject").GetString()!);
 
         public JsonElement AssertOne(string severity, string subject, string text)
         {

@@ -92,18 +92,37 @@ internal static class BackupOptionsOnCommandLine
     public static string? CheckpointFolder(ParseResult result, SettingsFile settings) =>
         (result.GetValue(CheckpointDir) ?? settings.CheckpointDir) is { Length: > 0 } folder ? Path.GetFullPath(folder) : null;
 
+    /// <summary>What the settings say of a machine, and the command line in their place.</summary>
     /// <exception cref="EngineException">A value makes no sense.</exception>
-    public static BackupOptions Read(ParseResult result, MachineSettings settings) => new()
+    public static BackupOptions Read(ParseResult result, MachineSettings settings)
     {
-        Disks = result.GetValue(Disk) ?? [],
-        Exclude = result.GetValue(Exclude) is { Length: > 0 } exclude ? exclude : settings.Exclude ?? [],
-        Full = result.GetValue(Full),
-        Domain = result.GetValue(Domain) ?? settings.Domain,
-        Quiesce = ReadQuiesce(result.GetValue(Quiesce) ?? settings.Quiesce),
-        Tags = ReadTags(result.GetValue(Tag), settings.Tags),
-        ChunkLog2 = ReadChunkSize(result.GetValue(ChunkSize) ?? settings.ChunkSize),
-        Audit = ReadAudit(result.GetValue(Audit) ?? settings.Audit),
-        CheckAllChunks = result.GetValue(CheckAllChunks),
+        var said = settings with
+        {
+            Exclude = result.GetValue(Exclude) is { Length: > 0 } exclude ? [.. exclude] : settings.Exclude,
+            Domain = result.GetValue(Domain) ?? settings.Domain,
+            Quiesce = result.GetValue(Quiesce) ?? settings.Quiesce,
+            ChunkSize = result.GetValue(ChunkSize) ?? settings.ChunkSize,
+            Audit = result.GetValue(Audit) ?? settings.Audit,
+        };
+        return Read(said) with
+        {
+            Disks = result.GetValue(Disk) ?? [],
+            Full = result.GetValue(Full),
+            Tags = ReadTags(result.GetValue(Tag), settings.Tags),
+            CheckAllChunks = result.GetValue(CheckAllChunks),
+        };
+    }
+
+    /// <summary>What the settings alone say of a machine.</summary>
+    /// <exception cref="EngineException">A value makes no sense.</exception>
+    public static BackupOptions Read(MachineSettings settings) => new()
+    {
+        Exclude = settings.Exclude ?? [],
+        Domain = settings.Domain,
+        Quiesce = ReadQuiesce(settings.Quiesce),
+        Tags = settings.Tags ?? [],
+        ChunkLog2 = ReadChunkSize(settings.ChunkSize),
+        Audit = ReadAudit(settings.Audit),
         BeforeFreeze = settings.BeforeFreeze ?? [],
         AfterThaw = settings.AfterThaw ?? [],
     };

@@ -35,6 +35,7 @@ internal static class DoctorCommand
                 Folders = GlobalOptions.Folders(settings),
                 GuardianCommand = [.. OwnCommand.Words, GuardianCommand.Name],
                 OpenRepository = result.NamesRepository(settings) ? token => result.OpenRepositoryAsync(settings, token) : null,
+                OptionsOf = machine => BackupOptionsOnCommandLine.Read(settings.Of(machine.Name, machine.Uuid)),
             },
             cancellationToken);
         var document = new DoctorDocument(

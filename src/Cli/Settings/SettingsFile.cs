@@ -83,7 +83,7 @@ internal sealed class SettingsFile
 }
 
 /// <summary>Choices for one machine; null is not said.</summary>
-internal sealed class MachineSettings
+internal sealed record MachineSettings
 {
     /// <summary>Disks left out.</summary>
     public List<string>? Exclude { get; set; }

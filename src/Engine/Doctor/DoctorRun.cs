@@ -25,6 +25,9 @@ public sealed record DoctorRequest
     /// <summary>Opens the repository; null when none is named.</summary>
     public required Func<CancellationToken, Task<RepositorySession>>? OpenRepository { get; init; }
 
+    /// <summary>How a machine would be backed up.</summary>
+    public required Func<Machine, BackupOptions> OptionsOf { get; init; }
+
     public TimeProvider Clock { get; init; } = TimeProvider.System;
 }
 
@@ -174,7 +177,7 @@ public sealed class DoctorRun
             async token =>
             {
                 await using var hypervisor = await Hypervisors.ConnectAsync(_request.Connect, token);
-                return await BackupRun.PlanAsync(hypervisor, repository, machine, new BackupOptions(), token);
+                return await BackupRun.PlanAsync(hypervisor, repository, machine, _request.OptionsOf(machine), token);
             },
             MachineLimit,
             cancellationToken);
