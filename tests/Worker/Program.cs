@@ -13,12 +13,13 @@ var access = new RepositoryAccess(null, Environment.GetEnvironmentVariable("TIDE
 await using var hypervisor = await Hypervisors.ConnectAsync(Environment.GetEnvironmentVariable("TIDEMARK_CONNECT"), CancellationToken.None);
 await using var repository = await RepositorySession.OpenAsync(
     Environment.GetEnvironmentVariable("TIDEMARK_REPO")!, access, CancellationToken.None);
+var folders = HostFolders.Default(Environment.GetEnvironmentVariable);
 var context = new BackupContext
 {
     Hypervisor = hypervisor,
     Repository = repository,
-    Folders = HostFolders.Default(),
-    Guardians = new Guardians(args[2..], hypervisor.Connect, HostFolders.Default()),
+    Folders = folders,
+    Guardians = new Guardians(args[2..], hypervisor.Connect, folders),
     Observer = happened =>
     {
         if (happened is StepReached { Step: var step } && step == deadly)

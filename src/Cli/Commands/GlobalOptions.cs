@@ -137,7 +137,7 @@ internal static class GlobalOptions
     public static string? ConnectUri(this ParseResult result, SettingsFile settings) =>
         First(result.GetValue(Connect), Environment.GetEnvironmentVariable("TIDEMARK_CONNECT"), settings.Connect);
 
-    public static HostFolders Folders(SettingsFile settings) => HostFolders.Default(settings.Scratch);
+    public static HostFolders Folders(SettingsFile settings) => HostFolders.Default(Environment.GetEnvironmentVariable, settings.Scratch);
 
     private static long? ReadRate(string? text)
     {

@@ -20,7 +20,11 @@ internal static class GuardianCommand
         try
         {
             await Guardian.RunAsync(
-                connect.Length > 0 ? connect : null, HostFolders.Default(), Console.In, Console.Out, Hypervisors.ConnectAsync);
+                connect.Length > 0 ? connect : null,
+                HostFolders.Default(Environment.GetEnvironmentVariable),
+                Console.In,
+                Console.Out,
+                Hypervisors.ConnectAsync);
             return ExitCode.Done;
         }
         catch (Exception e)

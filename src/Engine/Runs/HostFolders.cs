@@ -17,22 +17,24 @@ public sealed record HostFolders(string State, string Scratch)
     /// <summary>
     /// <c>TIDEMARK_STATE</c> and <c>TIDEMARK_SCRATCH</c> win; root uses /var/lib/tidemark, others their XDG state folder.
     /// </summary>
-    public static HostFolders Default(string? scratch = null)
+    /// <param name="environment">Looks a variable up; an empty one counts as not set.</param>
+    /// <param name="scratch">The scratch folder that the settings name; null or empty for none.</param>
+    public static HostFolders Default(Func<string, string?> environment, string? scratch = null)
     {
-        var state = Environment.GetEnvironmentVariable("TIDEMARK_STATE") ?? DefaultState();
-        scratch ??= Environment.GetEnvironmentVariable("TIDEMARK_SCRATCH");
-        return new HostFolders(Path.GetFullPath(state), Path.GetFullPath(scratch ?? Path.Combine(state, "scratch")));
+        var state = First(environment("TIDEMARK_STATE")) ?? DefaultState(environment);
+        return new HostFolders(
+            Path.GetFullPath(state),
+            Path.GetFullPath(First(environment("TIDEMARK_SCRATCH"), scratch) ?? Path.Combine(state, "scratch")));
     }
 
-    private static string DefaultState()
+    private static string DefaultState(Func<string, string?> environment)
     {
         if (Environment.IsPrivilegedProcess)
             return "/var/lib/tidemark";
-        var xdg = Environment.GetEnvironmentVariable("XDG_STATE_HOME");
-        return Path.Combine(
-            string.IsNullOrEmpty(xdg)
-                ? Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".local", "state")
-                : xdg,
-            "tidemark");
+        var folder = First(environment("XDG_STATE_HOME"))
+            ?? Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".local", "state");
+        return Path.Combine(folder, "tidemark");
     }
+
+    private static string? First(params string?[] values) => values.FirstOrDefault(value => !string.IsNullOrEmpty(value));
 }
