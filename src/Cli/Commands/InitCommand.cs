@@ -42,8 +42,18 @@ internal static class InitCommand
         }
 
         var made = access.KeyFile is { } file && !File.Exists(file) ? file : null;
-        var repository = await RepositorySession.InitAsync(
-            url, open ? null : access, result.GetValue(AllowSingleWriter), cancellationToken);
+        NewRepository repository;
+        try
+        {
+            repository = await RepositorySession.InitAsync(
+                url, open ? null : access, result.GetValue(AllowSingleWriter), cancellationToken);
+        }
+        catch when (made is not null && File.Exists(made))
+        {
+            UserOutput.Warning($"The new key file '{made}' was kept: a repository that it opens may be in '{url}'; `tidemark list` tells.");
+            throw;
+        }
+
         result.Output().Result(
             new InitDocument(url, repository.Id.ToString("n"), !open, access.KeyFile, repository.SingleWriter),
             CliJson.Default.InitDocument,

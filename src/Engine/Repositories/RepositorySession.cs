@@ -9,6 +9,8 @@ namespace Tidemark.Engine.Repositories;
 /// <summary>An open repository, as the engine and its users need it. Dispose it when done.</summary>
 public sealed partial class RepositorySession : IAsyncDisposable
 {
+    private static readonly TimeSpan LookLimit = TimeSpan.FromSeconds(5); // somebody waits at the terminal
+
     private readonly IObjectStore _store;
     private readonly RequestCounts _counts;
 
@@ -31,7 +33,10 @@ public sealed partial class RepositorySession : IAsyncDisposable
 
     internal Repository Repository { get; }
 
-    /// <summary>Creates a repository; a key file that does not exist is made.</summary>
+    /// <summary>
+    /// Creates a repository; a key file that does not exist is made. When that fails the file is removed again, unless the repository may
+    /// be there all the same: then nothing else would open it.
+    /// </summary>
     /// <param name="url">A folder, or "s3://BUCKET[/PREFIX]".</param>
     /// <param name="access">What will open it; null for no encryption.</param>
     /// <param name="allowSingleWriter">Take a store without atomic create, for this host as the only writer.</param>
@@ -41,6 +46,7 @@ public sealed partial class RepositorySession : IAsyncDisposable
         string url, RepositoryAccess? access, bool allowSingleWriter, CancellationToken cancellationToken)
     {
         var newKey = access?.KeyFile is { } file && !File.Exists(file) ? file : null;
+        var isBegun = false;
         try
         {
             if (newKey is not null)
@@ -48,17 +54,19 @@ public sealed partial class RepositorySession : IAsyncDisposable
             var options = new InitOptions { Credentials = access is null ? Credentials.None : ReadCredentials(access) };
             try
             {
-                return await InitAsync(url, options, cancellationToken);
+                return await InitAsync(url, options, () => isBegun = true, cancellationToken);
             }
             catch (StoreUnsuitableException) when (allowSingleWriter)
             {
-                return await InitAsync(url, options with { SingleWriter = true }, cancellationToken);
+                return await InitAsync(url, options with { SingleWriter = true }, () => isBegun = true, cancellationToken);
             }
         }
         catch (Exception e)
         {
-            if (newKey is not null)
+            if (newKey is not null && !(isBegun && await MayBeThereAsync(url, e)))
                 File.Delete(newKey);
+            if (e is OperationCanceledException)
+                throw;
             throw Failures.Translate(e);
         }
     }
@@ -221,7 +229,8 @@ public sealed partial class RepositorySession : IAsyncDisposable
         }
     }
 
-    private static async Task<NewRepository> InitAsync(string url, InitOptions options, CancellationToken cancellationToken)
+    private static async Task<NewRepository> InitAsync(
+        string url, InitOptions options, Action begin, CancellationToken cancellationToken)
     {
         var (store, _) = StoreOpener.Make(url, new StoreChoices(), options.SingleWriter);
         await using (store)
@@ -229,8 +238,27 @@ public sealed partial class RepositorySession : IAsyncDisposable
             // A bucket says only here, in the body of an answer, what is wrong with keys or clock.
             if (await Repository.IsSingleWriterAsync(store, cancellationToken) is not null)
                 throw new RepositoryExistsException($"There is a repository in '{store.Description}' already.");
+            begin();
             using var repository = await Repository.InitAsync(store, options, new OpenOptions(), cancellationToken);
             return new NewRepository(repository.Id, options.SingleWriter);
+        }
+    }
+
+    // Whether a repository that an attempt was making, when it failed, may be in the store.
+    private static async Task<bool> MayBeThereAsync(string url, Exception failure)
+    {
+        if (failure is RepositoryExistsException or StoreUnsuitableException)
+            return false; // refused: what is there is another one
+        using var limit = new CancellationTokenSource(LookLimit);
+        try
+        {
+            var (store, _) = StoreOpener.Make(url, new StoreChoices(), singleWriter: false);
+            await using (store)
+                return await store.HeadAsync("config", limit.Token) is not null;
+        }
+        catch (Exception e) when (e is StoreException or OperationCanceledException)
+        {
+            return true;
         }
     }
 
