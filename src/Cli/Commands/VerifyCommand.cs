@@ -58,8 +58,10 @@ internal static class VerifyCommand
             request = request with { Points = names.Select(name => PointName.Resolve(name, all).Id).ToList() };
         }
 
-        var verified = await repository.VerifyAsync(request, cancellationToken);
         var output = result.Output();
+        VerifyResult verified;
+        await using (var progress = new ProgressView(output))
+            verified = await repository.VerifyAsync(request, progress, cancellationToken);
         output.Requests(repository.Requests);
         output.Result(verified with { Requests = repository.Requests }, CliJson.Default.VerifyResult, Describe);
         return verified.Ok ? ExitCode.Done : verified.Damaged.Count > 0 ? ExitCode.Damaged : ExitCode.Failed;

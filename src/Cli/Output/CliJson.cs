@@ -92,8 +92,16 @@ internal sealed record FindingDocument(string Severity, string Subject, string W
 [JsonSerializable(typeof(ReleaseResult))]
 internal sealed partial class CliJson : JsonSerializerContext;
 
-/// <summary>A line of <c>--progress json</c>. Bytes; rate per second; eta in seconds, null while unknown.</summary>
-internal sealed record ProgressLine(string Machine, string Disk, long Done, long Total, long Rate, double? Eta);
+/// <summary>
+/// A line of <c>--progress json</c>. Bytes; total is null where nobody knows; rate per second; eta in seconds, null while unknown.
+/// </summary>
+internal sealed record ProgressLine(
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Machine,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Disk,
+    long Done,
+    long? Total,
+    long Rate,
+    double? Eta);
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
 [JsonSerializable(typeof(ProgressLine))]

@@ -8,19 +8,21 @@ using Tidemark.Engine.Runs;
 namespace Tidemark.Cli.Output;
 
 /// <summary>
-/// Shows how far the disks of running backups or restores are, on standard error: a live bar on a terminal, a line now and
-/// then (<c>plain</c>), a JSON line (<c>json</c>), or nothing. Events come on the run's threads and only store numbers.
+/// Shows how far the disks of running backups or restores are, or how much a check has read, on standard error: a live bar on a
+/// terminal, a line now and then (<c>plain</c>), a JSON line (<c>json</c>), or nothing. Events come on the run's threads and only
+/// store numbers.
 /// </summary>
-internal sealed class ProgressView : IAsyncDisposable
+internal sealed class ProgressView : IProgress<long>, IAsyncDisposable
 {
     private static readonly TimeSpan Live = TimeSpan.FromMilliseconds(150);
     private static readonly TimeSpan Lines = TimeSpan.FromSeconds(2);
 
-    private readonly ConcurrentDictionary<(string Machine, string Disk), Track> _tracks = new();
+    private readonly ConcurrentDictionary<(string? Machine, string? Disk), Track> _tracks = new();
     private readonly ConcurrentQueue<string> _notices = new();
     private readonly CancellationTokenSource _stop = new();
     private readonly Task _painting;
     private readonly UserOutput _output;
+    private long _read;
 
     public ProgressView(UserOutput output)
     {
@@ -53,6 +55,14 @@ internal sealed class ProgressView : IAsyncDisposable
         }
     }
 
+    /// <summary>Takes how many bytes were read so far, by a command that reads no one disk.</summary>
+    public void Report(long value)
+    {
+        var track = _tracks.GetOrAdd((null, null), _ => new Track());
+        lock (track) // several threads tell, and not in order
+            track.Set(_read = Math.Max(_read, value), null);
+    }
+
     /// <summary>Shows the last state, and everything that was said meanwhile.</summary>
     public async ValueTask DisposeAsync()
     {
@@ -79,9 +89,9 @@ internal sealed class ProgressView : IAsyncDisposable
                 {
                     var (done, total, rate, eta) = track.Read();
                     grid.AddRow(
-                        new Text($"{key.Machine} {key.Disk}"),
-                        new Markup(Bar(done, total)),
-                        new Text($"{Sizes.Bytes(done)} of {Sizes.Bytes(total)}"),
+                        new Text(Name(key)),
+                        new Markup(total is { } all ? Bar(done, all) : ""),
+                        new Text(Amount(done, total)),
                         new Text($"{Sizes.Bytes(rate)}/s{(eta is { } left ? ", " + Sizes.Duration(left) + " left" : "")}"));
                 }
 
@@ -90,7 +100,7 @@ internal sealed class ProgressView : IAsyncDisposable
         });
     }
 
-    private async Task PaintLinesAsync(Func<(string Machine, string Disk), Track, string> line)
+    private async Task PaintLinesAsync(Func<(string? Machine, string? Disk), Track, string> line)
     {
         while (!_stop.IsCancellationRequested)
         {
@@ -115,14 +125,19 @@ internal sealed class ProgressView : IAsyncDisposable
         }
     }
 
-    private static string PlainLine((string Machine, string Disk) key, Track track)
+    private static string Name((string? Machine, string? Disk) key) => key.Machine is null ? "read" : $"{key.Machine} {key.Disk}";
+
+    private static string Amount(long done, long? total) =>
+        total is { } all ? $"{Sizes.Bytes(done)} of {Sizes.Bytes(all)}" : Sizes.Bytes(done);
+
+    private static string PlainLine((string? Machine, string? Disk) key, Track track)
     {
         var (done, total, rate, eta) = track.Read();
         var left = eta is { } time ? $", {Sizes.Duration(time)} left" : "";
-        return $"{key.Machine} {key.Disk}: {Sizes.Bytes(done)} of {Sizes.Bytes(total)}, {Sizes.Bytes(rate)}/s{left}";
+        return $"{Name(key)}: {Amount(done, total)}, {Sizes.Bytes(rate)}/s{left}";
     }
 
-    private static string JsonLine((string Machine, string Disk) key, Track track)
+    private static string JsonLine((string? Machine, string? Disk) key, Track track)
     {
         var (done, total, rate, eta) = track.Read();
         var line = new ProgressLine(key.Machine, key.Disk, done, total, rate, eta?.TotalSeconds);
@@ -141,23 +156,24 @@ internal sealed class ProgressView : IAsyncDisposable
     {
         private readonly long _started = Stopwatch.GetTimestamp();
         private long _done;
-        private long _total;
+        private long _total; // negative while unknown
         private long _shown = -1;
 
-        public void Set(long done, long total)
+        public void Set(long done, long? total)
         {
-            Volatile.Write(ref _total, total);
+            Volatile.Write(ref _total, total ?? -1);
             Volatile.Write(ref _done, done);
         }
 
         public bool TakeChanged() => Interlocked.Exchange(ref _shown, Volatile.Read(ref _done)) != Volatile.Read(ref _done);
 
-        public (long Done, long Total, long Rate, TimeSpan? Left) Read()
+        public (long Done, long? Total, long Rate, TimeSpan? Left) Read()
         {
-            var (done, total) = (Volatile.Read(ref _done), Volatile.Read(ref _total));
+            var (done, stored) = (Volatile.Read(ref _done), Volatile.Read(ref _total));
+            var total = stored < 0 ? (long?)null : stored;
             var seconds = Stopwatch.GetElapsedTime(_started).TotalSeconds;
             var rate = seconds > 0 ? (long)(done / seconds) : 0;
-            return (done, total, rate, rate > 0 && done < total ? TimeSpan.FromSeconds((double)(total - done) / rate) : null);
+            return (done, total, rate, rate > 0 && done < total ? TimeSpan.FromSeconds((double)(total.Value - done) / rate) : null);
         }
     }
 }

@@ -119,6 +119,6 @@ public static class CopyRun
         }
 
         private void Report(RestorePoint point, string disk, long done) =>
-            observer(new DiskProgress(point.Name, $"{point.ShortId} {disk}", done, done));
+            observer(new DiskProgress(point.Name, $"{point.ShortId} {disk}", done, null));
     }
 }

@@ -153,9 +153,13 @@ public sealed partial class RepositorySession : IAsyncDisposable
         Verify.VerifyLevel level, IReadOnlyList<string> points, CancellationToken cancellationToken) =>
         VerifyAsync(new Verify.VerifyRequest { Level = level, Points = points, Quarantine = false }, cancellationToken);
 
-    /// <summary>Checks what the repository holds, and records damage unless told not to.</summary>
     public Task<Verify.VerifyResult> VerifyAsync(Verify.VerifyRequest request, CancellationToken cancellationToken) =>
-        Verify.VerifyRun.RunAsync(Repository, request, cancellationToken);
+        VerifyAsync(request, null, cancellationToken);
+
+    /// <summary>Checks what the repository holds, and records damage unless told not to; reports the bytes read so far.</summary>
+    public Task<Verify.VerifyResult> VerifyAsync(
+        Verify.VerifyRequest request, IProgress<long>? progress, CancellationToken cancellationToken) =>
+        Verify.VerifyRun.RunAsync(Repository, request, progress, cancellationToken);
 
     public ValueTask DisposeAsync()
     {

@@ -187,7 +187,9 @@ public sealed class RestoreRun
 
         var flushed = Stopwatch.GetTimestamp();
         var source = await target.ReadBackAsync(cancellationToken);
-        var root = await _repository.RootOfAsync(new Sized(source, disk.Size), disk.ChunkLog2, disk.Domain, null, cancellationToken);
+        var proof = new Proof(this, disk);
+        var root = await _repository.RootOfAsync(new Sized(source, disk.Size), disk.ChunkLog2, disk.Domain, proof, cancellationToken);
+        proof.Report(disk.Size);
         if (root != disk.Tree.Root || source.Size < disk.Size)
         {
             throw EngineException.Failed(
@@ -232,6 +234,13 @@ public sealed class RestoreRun
             if (extent.Kind == ExtentKind.Zero)
                 await target.ZeroAsync(extent.Range, cancellationToken);
         }
+    }
+
+    // How far the reading back of a disk is, told as of a disk of its own.
+    private sealed class Proof(RestoreRun run, PointDisk disk) : IProgress<long>
+    {
+        public void Report(long value) =>
+            run._observer(new DiskProgress(run._point.Name, $"{disk.Name} proof", Math.Min(value, disk.Size), disk.Size));
     }
 
     // The disk's part of a target that may be larger. Its owner disposes the target.

@@ -59,8 +59,8 @@ public abstract record RunEvent(string Machine);
 /// <summary>The run has reached a step.</summary>
 public sealed record StepReached(string Machine, RunStep Step) : RunEvent(Machine);
 
-/// <summary>How far a disk is. Bytes; <see cref="Total"/> is what will be looked at, not the disk's size.</summary>
-public sealed record DiskProgress(string Machine, string Disk, long Done, long Total) : RunEvent(Machine);
+/// <summary>How far a disk is. Bytes; <see cref="Total"/> is what will be looked at, not the disk's size; null when unknown.</summary>
+public sealed record DiskProgress(string Machine, string Disk, long Done, long? Total) : RunEvent(Machine);
 
 /// <summary>
 /// Where a finished run spent its time, by stage of its pipeline, summed over threads: of stages that only compute, that is CPU time.

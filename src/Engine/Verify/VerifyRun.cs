@@ -9,9 +9,10 @@ internal static class VerifyRun
 {
     /// <param name="repository">What to check.</param>
     /// <param name="request">What to check.</param>
+    /// <param name="progress">Told the bytes read so far.</param>
     /// <param name="cancellationToken">Ends the check.</param>
     public static async Task<VerifyResult> RunAsync(
-        Repository repository, VerifyRequest request, CancellationToken cancellationToken)
+        Repository repository, VerifyRequest request, IProgress<long>? progress, CancellationToken cancellationToken)
     {
         var points = request.Points;
         try
@@ -27,7 +28,7 @@ internal static class VerifyRun
                 Quarantine = request.Quarantine,
                 Budget = BudgetOf(request),
             };
-            var found = await repository.VerifyAsync(options, null, cancellationToken);
+            var found = await repository.VerifyAsync(options, progress, cancellationToken);
             return new VerifyResult(
                 found.IsSound,
                 new VerifyCounts(request.Level.ToString().ToLowerInvariant(), found.Points, found.Segments + found.Packs, found.Bytes),
