@@ -70,7 +70,8 @@ internal static class StoreOpener
         {
             if (S3Options.IsUrl(url))
             {
-                var options = S3Options.Parse(url, Environment.GetEnvironmentVariable);
+                var options = S3Options.Parse(
+                    url, Environment.GetEnvironmentVariable, S3Profile.Read(Environment.GetEnvironmentVariable));
                 var bucket = new S3Store(options with { Retry = retry, Limit = limit, SingleWriter = singleWriter });
                 var folder = new CacheFolder(
                     CacheFolder.PathFor($"{options.Endpoint} {bucket.Description}", Environment.GetEnvironmentVariable),

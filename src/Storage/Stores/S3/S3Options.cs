@@ -39,10 +39,15 @@ public sealed record S3Options
 
     public static bool IsUrl(string url) => url.StartsWith(Scheme, StringComparison.Ordinal);
 
-    /// <summary>Reads "s3://BUCKET[/PREFIX]" and the environment: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_REGION,
-    /// AWS_DEFAULT_REGION, AWS_CA_BUNDLE, and TIDEMARK_S3_STYLE ("path" or "host").</summary>
+    /// <summary>
+    /// Reads "s3://BUCKET[/PREFIX]" and the environment: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_REGION, AWS_DEFAULT_REGION,
+    /// AWS_CA_BUNDLE, and TIDEMARK_S3_STYLE ("path" or "host"); endpoint and region that are not there are the profile's.
+    /// </summary>
+    /// <param name="url">The repository.</param>
+    /// <param name="environment">Looks a variable up.</param>
+    /// <param name="profile">What the user's profile says.</param>
     /// <exception cref="FormatException">The URL or a variable is not of its form; the message says how.</exception>
-    public static S3Options Parse(string url, Func<string, string?> environment)
+    public static S3Options Parse(string url, Func<string, string?> environment, S3Profile profile)
     {
         var parts = url[Scheme.Length..].Split('/', 2);
         var prefix = parts.Length > 1 ? parts[1].Trim('/') : "";
@@ -55,15 +60,20 @@ public sealed record S3Options
                 $"Repository '{url}' has a prefix with other letters than A-Z, a-z, 0-9, '.', '_', '%', '-' and '/'.");
         }
 
-        var endpoint = First(environment, "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")?.TrimEnd('/');
+        var said = First(environment, "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL");
+        var endpoint = (said ?? profile.Endpoint)?.TrimEnd('/');
         if (endpoint is not null && !(Uri.TryCreate(endpoint, UriKind.Absolute, out var uri) && uri.Scheme is "http" or "https"))
-            throw new FormatException($"AWS_ENDPOINT_URL is '{endpoint}'; it must begin with http:// or https://.");
+        {
+            var source = said is null ? $"endpoint_url of AWS profile '{profile.Name}'" : "AWS_ENDPOINT_URL";
+            throw new FormatException($"{source} is '{endpoint}'; it must begin with http:// or https://.");
+        }
+
         return new S3Options
         {
             Bucket = parts[0],
             Prefix = prefix,
             Endpoint = endpoint,
-            Region = First(environment, "AWS_REGION", "AWS_DEFAULT_REGION") ?? "us-east-1",
+            Region = First(environment, "AWS_REGION", "AWS_DEFAULT_REGION") ?? profile.Region ?? "us-east-1",
             CaBundle = First(environment, "AWS_CA_BUNDLE"),
             PathStyle = First(environment, "TIDEMARK_S3_STYLE") switch
             {
