@@ -19,7 +19,7 @@ internal static class BackupCommand
 {
     public static Command Create()
     {
-        var command = new Command("backup", "Back up running machines: in full the first time, then only what changed");
+        var command = new Command("backup", "Back up machines, running or off: in full the first time, then only what changed");
         BackupOptionsOnCommandLine.AddTo(command);
         command.SetAction(RunAsync);
         return command;

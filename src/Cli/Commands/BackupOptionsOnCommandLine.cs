@@ -20,7 +20,7 @@ internal static class BackupOptionsOnCommandLine
         Arity = ArgumentArity.ZeroOrMore,
     };
 
-    public static readonly Option<bool> All = new("--all") { Description = "Every running machine" };
+    public static readonly Option<bool> All = new("--all") { Description = "Every machine, running or off" };
 
     public static readonly Option<int> Jobs = new("--jobs")
     {

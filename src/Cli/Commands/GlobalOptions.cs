@@ -56,7 +56,7 @@ internal static class GlobalOptions
         Recursive = true,
     };
 
-    public static readonly Option<bool> Quiet = new("--quiet", "-q") { Description = "Only errors", Recursive = true };
+    public static readonly Option<bool> Quiet = new("--quiet", "-q") { Description = "Only errors and warnings", Recursive = true };
 
     public static readonly Option<bool> Verbose = new("--verbose", "-v")
     {

@@ -57,7 +57,7 @@ public sealed class BackupRun
         BackupContext context, string machineUuid, BackupOptions options, CancellationToken cancellationToken)
     {
         using var machineLock = await MachineLock.TryTakeAsync(context.Folders, machineUuid, LockPatience, cancellationToken)
-            ?? throw EngineException.Busy($"Another backup of machine '{machineUuid}' is running on this host.");
+            ?? throw await BusyAsync(context.Hypervisor, machineUuid, cancellationToken);
         await using var waiting = context.Guardians.ForRun();
         try
         {
@@ -76,6 +76,14 @@ public sealed class BackupRun
         var points = await repository.PointsOfAsync(machine.Uuid, cancellationToken);
         var lineage = await Lineage.ReadAsync(hypervisor, repository, machine, points, null, _ => { }, cancellationToken);
         return BackupPlanner.Plan(machine, lineage.AfterHealing, lineage.PreviousDisks, KeyDomains.Resolve(options, repository));
+    }
+
+    private static async Task<EngineException> BusyAsync(IHypervisor hypervisor, string machineUuid, CancellationToken cancellationToken)
+    {
+        var name = (await hypervisor.LookUpAsync(machineUuid, cancellationToken))?.Name ?? machineUuid;
+        return EngineException.Busy(
+            $"Another command is at work on machine '{name}' on this host and was not done after {LockPatience.TotalSeconds:0} s.",
+            $"tidemark backup {name}, when that one has ended");
     }
 
     private async Task<IReadOnlyList<RestorePoint>> PrepareAsync(string machineUuid, CancellationToken cancellationToken)
