@@ -147,7 +147,7 @@ public sealed partial class Repository
             return PointLabel.None; // the point went, and its labels with it
         try
         {
-            var document = JsonSerializer.Deserialize(plain, FormatJson.Default.LabelDocument) ?? new LabelDocument();
+            var document = FormatJson.Read(plain, FormatJson.Default.LabelDocument);
             return _labels[key] = new PointLabel(document.Tags, document.Removed, document.Protect, document.Until)
                 .With(document.Doubts ?? new Dictionary<string, DiskDoubt>(StringComparer.Ordinal));
         }

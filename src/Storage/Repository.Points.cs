@@ -193,10 +193,10 @@ public sealed partial class Repository
     {
         try
         {
-            var point = JsonSerializer.Deserialize(plain, FormatJson.Default.RestorePoint);
-            if (point is null || key != ObjectNames.Point(point.MachineId, point.Id))
+            var point = FormatJson.Read(plain, FormatJson.Default.RestorePoint);
+            if (key != ObjectNames.Point(point.MachineId, point.Id))
                 throw new RepositoryDamagedException(key, "the restore point of that name", "another one");
-            foreach (var tree in point.Disks.Select(disk => disk.Tree).Concat(point.Files.Select(file => file.Tree)))
+            foreach (var tree in point.Trees)
                 _ = tree; // reading the property checks root, depth and size
             if (point.Domain.Length > 0 && !KeyDomain.IsValid(point.Domain))
                 throw new RepositoryDamagedException(key, "a restore point with the name of a key domain", $"'{point.Domain}'");

@@ -248,7 +248,7 @@ public sealed partial class Repository : IDisposable
     {
         try
         {
-            return JsonSerializer.Deserialize(content, FormatJson.Default.KeySlotDocument);
+            return FormatJson.Read(content, FormatJson.Default.KeySlotDocument);
         }
         catch (JsonException)
         {

@@ -5,7 +5,7 @@ namespace Tidemark.Storage;
 
 /// <summary>
 /// One machine at one instant, every disk whole, as the object points/&lt;vmid&gt;/&lt;rid&gt; holds it (docs/format.md section 8).
-/// Members this program does not know are ignored; those a writer leaves out keep their defaults.
+/// Members this program does not know are ignored. One may leave out what is null here, and nothing else.
 /// </summary>
 public sealed record RestorePoint
 {

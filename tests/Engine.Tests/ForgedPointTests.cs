@@ -85,6 +85,32 @@ public sealed class ForgedPointTests(LabFixture fixture)
         await machine.StopAsync(EngineLab.Token);
     }
 
+    [Fact]
+    public async Task TagTwiceAndRunOfTwoMachines_StopNobody()
+    {
+        await using var lab = await EngineLab.CreateAsync(fixture);
+        await using (var store = new FolderStore(lab.RepositoryFolder))
+        {
+            var key = Credentials.FromKeyFile(await File.ReadAllTextAsync(lab.KeyFile, EngineLab.Token));
+            using var hostile = await Repository.OpenAsync(store, key, new OpenOptions { Writer = new WriterId(66) }, EngineLab.Token);
+            var options = new BackupRunOptions { Id = RunId.New() };
+            foreach (var machine in new[] { "one", "two" })
+            {
+                await using var run = await hostile.BeginRunAsync(new MachineId(machine), options, EngineLab.Token);
+                await run.CommitAsync(
+                    new RestorePointDraft { Name = machine, Time = DateTimeOffset.UnixEpoch, Tags = ["a=1", "b", "a=2"], Disks = [] },
+                    EngineLab.Token);
+            }
+        }
+
+        var points = (await lab.Repository.PointsAsync(EngineLab.Token)).Points;
+        Assert.Equal(["one", "two"], points.Select(point => point.Machine).Order());
+        Assert.All(points, point => Assert.Equal(("2", ""), (point.Tags["a"], point.Tags["b"])));
+        var care = new Care.RepositoryCare(lab.Repository, TimeProvider.System);
+        var pruned = await care.PruneAsync(new Care.RetentionPolicy { Last = 1 }, [], dryRun: true, EngineLab.Token);
+        Assert.Equal(2, pruned.Points.Count);
+    }
+
     // What a host with the key can write: a newer point of the machine, all its disks zero, that says what the honest one says.
     private static async Task ForgeAsync(EngineLab lab, LabMachine machine, bool claimsCheckpoint, bool asIncremental = false)
     {

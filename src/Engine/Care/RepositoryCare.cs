@@ -113,9 +113,9 @@ public sealed class RepositoryCare(RepositorySession session, TimeProvider clock
             var points = listing.Points.Where(
                 point => machineUuids.Count == 0 || machineUuids.Contains(point.Uuid, StringComparer.Ordinal)).ToList();
             var bases = PointDocuments.BasesOf(listing.Points);
-            var byId = points.ToDictionary(point => point.Id.ToString(), StringComparer.Ordinal);
+            var byId = points.ToDictionary(NameOf, StringComparer.Ordinal);
             var plan = RetentionPlanner.Plan(policy, points.Select(point => new RetentionPoint(
-                point.Id.ToString(), point.MachineId.Value, point.Writer, point.Order, point.Time, point.Stored,
+                NameOf(point), point.MachineId.Value, point.Writer, point.Order, point.Time, point.Stored,
                 RepositorySession.Describe(point).Tags, point.Label.IsProtectedAt(now))
             {
                 IsBase = bases.Contains(point.Id),
@@ -191,6 +191,9 @@ public sealed class RepositoryCare(RepositorySession session, TimeProvider clock
             return new LabelInfo(
                 info.Id, RepositorySession.Describe(after).Tags, after.Label.IsProtectedAt(clock.GetUtcNow()), after.Label.Until);
         });
+
+    // Anyone may commit under another machine's name with a run's id that is taken.
+    private static string NameOf(RestorePoint point) => $"{point.MachineId}/{point.Id}";
 
     private static async Task<T> GuardedAsync<T>(Func<Task<T>> work)
     {

@@ -31,7 +31,7 @@ public sealed record RetentionPolicy
 }
 
 /// <summary>What retention looks at.</summary>
-/// <param name="Id">The id shown to people.</param>
+/// <param name="Id">What tells it from all other points.</param>
 /// <param name="Machine">The machine's identity.</param>
 /// <param name="Writer">The host that wrote it; each host's points are counted by themselves, so that one can't push out another's.</param>
 /// <param name="Seq">Order among the machine's points.</param>

@@ -186,8 +186,8 @@ public sealed partial class RepositorySession : IAsyncDisposable
         Time = point.Time,
         Seq = point.Order,
         Consistency = point.Consistency,
-        Tags = point.Tags.Select(tag => tag.Split('=', 2)).ToDictionary(
-            parts => parts[0], parts => parts.Length > 1 ? parts[1] : "", StringComparer.Ordinal),
+        Tags = point.Tags.Select(tag => tag.Split('=', 2)).GroupBy(parts => parts[0], StringComparer.Ordinal).ToDictionary(
+            tag => tag.Key, tag => tag.Last() is [_, var value] ? value : "", StringComparer.Ordinal), // the last of a name counts
         Protected = point.Label.IsProtectedAt(TimeProvider.System.GetUtcNow()),
         ProtectedUntil = point.Label.Until,
         Disks = point.Disks.Select(disk => Describe(point, disk)).ToList(),

@@ -145,14 +145,15 @@ internal sealed class EpochListing
     }
 
     private static T Parse<T>(string key, byte[] plain, JsonTypeInfo<T> type)
+        where T : class
     {
         try
         {
-            return JsonSerializer.Deserialize(plain, type) ?? throw new RepositoryDamagedException(key, "a record", "null");
+            return FormatJson.Read(plain, type);
         }
         catch (JsonException failure)
         {
-            throw new RepositoryDamagedException(key, "a record as JSON", "something else", failure);
+            throw new RepositoryDamagedException(key, "a record", failure.Message, failure);
         }
     }
 }

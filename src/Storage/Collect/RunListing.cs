@@ -56,7 +56,7 @@ internal static class RunListing
         try
         {
             return await context.ReadSealedAsync(run.Key, cancellationToken) is { } plain
-                ? (true, JsonSerializer.Deserialize(plain, FormatJson.Default.RunDocument))
+                ? (true, FormatJson.Read(plain, FormatJson.Default.RunDocument))
                 : (false, null);
         }
         catch (Exception failure) when (failure is RepositoryDamagedException or JsonException)

@@ -46,7 +46,7 @@ internal sealed record RosterDocument
     public byte[] Gone { get; init; } = [];
 }
 
-/// <summary>What an epoch decided; everything after follows from it alone.</summary>
+/// <summary>What an epoch decided; everything after follows from it alone. One that cancels may leave out the rest.</summary>
 internal sealed record VerdictDocument
 {
     public int V { get; init; } = 1;
@@ -54,23 +54,23 @@ internal sealed record VerdictDocument
     public bool Cancel { get; init; }
 
     /// <summary>The collect run that decided.</summary>
-    public string Run { get; init; } = "";
+    public string Run { get; init => field = value ?? ""; } = "";
 
-    public IReadOnlyList<DoomedPack> Delete { get; init; } = [];
+    public IReadOnlyList<DoomedPack> Delete { get; init => field = value ?? []; } = [];
 
     /// <summary>The folded segments that count from now on.</summary>
-    public IReadOnlyList<string> Segments { get; init; } = [];
+    public IReadOnlyList<string> Segments { get; init => field = value ?? []; } = [];
 
     /// <summary>Names of segments folded away, of this and earlier epochs.</summary>
-    public IReadOnlyList<string> Superseded { get; init; } = [];
+    public IReadOnlyList<string> Superseded { get; init => field = value ?? []; } = [];
 
     /// <summary>Segment objects to delete.</summary>
-    public IReadOnlyList<string> Removed { get; init; } = [];
+    public IReadOnlyList<string> Removed { get; init => field = value ?? []; } = [];
 
     /// <summary>What else goes, in this order.</summary>
-    public IReadOnlyList<string> Keys { get; init; } = [];
+    public IReadOnlyList<string> Keys { get; init => field = value ?? []; } = [];
 
-    public RosterDocument Roster { get; init; } = new();
+    public RosterDocument Roster { get; init => field = value ?? new(); } = new();
 }
 
 /// <summary>The segments that count after a collection, and the names of those folded into them, cumulative.</summary>

@@ -55,10 +55,10 @@ internal static class ConfigFile
     public static ConfigDocument Read(ReadOnlySpan<byte> content)
     {
         var end = content.IndexOf((byte)'\n');
-        ConfigDocument? config = null;
+        ConfigDocument? config;
         try
         {
-            config = end < 0 ? null : JsonSerializer.Deserialize(content[..end], FormatJson.Default.ConfigDocument);
+            config = end < 0 ? null : FormatJson.Read(content[..end], FormatJson.Default.ConfigDocument);
         }
         catch (JsonException failure)
         {

@@ -77,15 +77,14 @@ internal static class Quarantine
     {
         try
         {
-            if (await context.ReadSealedAsync(key, cancellationToken) is { Length: > 0 } plain
-                && JsonSerializer.Deserialize(plain, FormatJson.Default.QuarantineDocument) is { } document)
-                return (document.Blobs?.Select(BlobId.Parse).ToHashSet(), document.Problem);
+            if (await context.ReadSealedAsync(key, cancellationToken) is not { Length: > 0 } plain)
+                return (null, "It is quarantined by a record that is empty.");
+            var document = FormatJson.Read(plain, FormatJson.Default.QuarantineDocument);
+            return (document.Blobs?.Select(BlobId.Parse).ToHashSet(), document.Problem);
         }
         catch (Exception failure) when (failure is RepositoryDamagedException or JsonException or FormatException)
         {
             return (null, "It is quarantined by a record that can't be read.");
         }
-
-        return (null, "It is quarantined by a record that is empty.");
     }
 }

@@ -104,7 +104,7 @@ internal sealed class ScrubLedger
         try
         {
             return await context.ReadSealedAsync(key, cancellationToken) is { } plain
-                ? JsonSerializer.Deserialize(plain, FormatJson.Default.LedgerDocument)
+                ? FormatJson.Read(plain, FormatJson.Default.LedgerDocument)
                 : null;
         }
         catch (Exception failure) when (failure is RepositoryDamagedException or JsonException)

@@ -65,12 +65,12 @@ internal sealed class PlannedChunks(RepositoryContext context, BlobReader blobs,
         {
             var read = await TryReadAsync(first, bytes.AsMemory(0, length), cancellationToken);
             var content = chunk.Memory;
-            BlobId opened = default;
+            BlobId? opened = null;
             foreach (var wanted in range)
             {
                 if (wanted.Id != opened)
                 {
-                    opened = default;
+                    opened = null;
                     if (!await OpenAsync(wanted, first, bytes.AsMemory(0, read), content, failed, cancellationToken))
                         continue;
                     opened = wanted.Id;

@@ -118,7 +118,10 @@ internal sealed class TreeNode(int level, int chunkLog2)
             var location = pack is null
                 ? default
                 : new BlobLocation(pack, BinaryPrimitives.ReadUInt32LittleEndian(entry[1..]), ReadUInt24(entry[5..]));
-            node.Set(slot, BlobId.From(source[(IdentityHeader + index * BlobId.Size)..]), location);
+            var id = BlobId.From(source[(IdentityHeader + index * BlobId.Size)..]);
+            if (id.IsZero)
+                return null; // zero bytes are a child that is not present
+            node.Set(slot, id, location);
             index++;
         }
 
