@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Diagnostics;
+using Microsoft.Win32.SafeHandles;
 using Tidemark.Blocks;
 
 namespace Tidemark.Storage.Tests;
@@ -118,5 +119,57 @@ public sealed class FolderStoreTests : StoreContract, IDisposable
         Assert.Contains("letter.txt", failure.Message, StringComparison.Ordinal);
     }
 
+    /// <summary>A medium that loses bytes says so to one fsync; that the next one succeeds proves nothing.</summary>
+    [Fact]
+    public async Task FailedFlush_IsNotTriedAgainOnTheSameFile()
+    {
+        var content = Fixture.Content(new Random(2), 1 << 20);
+        var files = new ForgetfulFiles();
+        await using var store = new FolderStore(_folder, files);
+        using var repository = await Fixture.InitAsync(Layers.Retrying(store));
+        var first = await Fixture.BackUpAsync(repository, content);
+        content[5] ^= 1;
+        files.FailAt = files.Flushes + 2; // after the run object
+        var failure = await Assert.ThrowsAsync<StoreException>(() => Fixture.BackUpAsync(repository, content, first, [0]));
+        Assert.False(failure.IsTransient);
+        Assert.Contains("packs/", failure.Message, StringComparison.Ordinal);
+        Assert.Equal(first.Id, Assert.Single((await repository.ListPointsAsync(null, Fixture.Token)).Points).Id);
+        Assert.Empty(Directory.GetFiles(Path.Combine(_folder, "tmp")));
+        await Fixture.AssertHoldsAsync(repository, (await Fixture.BackUpAsync(repository, content, first, [0])).Disk("vda"), content);
+
+        await using var upload = await store.StartUploadAsync(Fixture.Token);
+        await upload.WriteAsync(content, Fixture.Token);
+        files.FailAt = files.Flushes + 1;
+        for (var attempt = 0; attempt < 2; attempt++)
+        {
+            var refusal = await Assert.ThrowsAsync<StoreException>(() => upload.CommitAsync("packs/a/b/d-00", Fixture.Token).AsTask());
+            Assert.False(refusal.IsTransient);
+        }
+
+        Assert.Null(await store.HeadAsync("packs/a/b/d-00", Fixture.Token));
+
+        // What is given as a whole is written anew.
+        files.FailAt = files.Flushes + 1;
+        Assert.True(await Layers.Retrying(store).PutIfAbsentAsync("labels/m/1", new byte[] { 1 }, Fixture.Token));
+    }
+
     protected override IObjectStore Open() => new FolderStore(_folder);
+
+    // The N-th flush reports, as a network file system does, what it lost.
+    private sealed class ForgetfulFiles : FolderFiles
+    {
+        private const int TimedOut = 110;
+        private int _flushes;
+
+        public int Flushes => Volatile.Read(ref _flushes);
+
+        public int FailAt { get; set; }
+
+        public override void Flush(SafeFileHandle file, string path)
+        {
+            if (Interlocked.Increment(ref _flushes) == FailAt)
+                throw new IOException("Connection timed out", TimedOut);
+            base.Flush(file, path);
+        }
+    }
 }

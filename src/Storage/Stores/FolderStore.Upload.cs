@@ -81,15 +81,17 @@ public sealed partial class FolderStore
     {
         private readonly FolderStore _store;
         private readonly bool _isPack;
+        private readonly bool _isStreamed; // nobody has all its bytes to write them again
         private readonly string _path;
         private readonly SafeFileHandle _file;
         private long _length;
         private bool _isDirect;
         private bool _isBuffered; // for good: this file system has nothing else
+        private StoreException? _unflushed;
 
-        public Upload(FolderStore store, bool isPack)
+        public Upload(FolderStore store, bool isPack, bool isStreamed)
         {
-            (_store, _isPack) = (store, isPack);
+            (_store, _isPack, _isStreamed) = (store, isPack, isStreamed);
             _path = Path.Combine(store.TmpFolder, Guid.NewGuid().ToString("N"));
             try
             {
@@ -149,10 +151,10 @@ public sealed partial class FolderStore
             cancellationToken.ThrowIfCancellationRequested();
             var path = _store.PathOf(key);
             var folder = Path.GetDirectoryName(path)!;
+            Flush(key);
             bool created;
             try
             {
-                _store._files.Flush(_file, _path);
                 if (_length >= DropCacheFrom)
                     Posix.DropCache(_file);
                 _store.CreateFolderDurably(folder);
@@ -172,6 +174,23 @@ public sealed partial class FolderStore
             catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
             {
                 throw _store.Failed("write", key, failure);
+            }
+        }
+
+        // Bytes that could not be written are reported by one fsync only: the next one succeeds, and they are lost all the same. So this
+        // file is never committed; whoever still has the bytes writes them to another one.
+        private void Flush(string key)
+        {
+            if (_unflushed is not null)
+                throw new StoreException($"{_unflushed.Message} What was uploaded may be lost; upload it again.", false, _unflushed);
+            try
+            {
+                _store._files.Flush(_file, _path);
+            }
+            catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
+            {
+                _unflushed = _store.WriteFailed(key, failure);
+                throw _isStreamed && _unflushed.IsTransient ? new StoreException(_unflushed.Message, false, failure) : _unflushed;
             }
         }
 

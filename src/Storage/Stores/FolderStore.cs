@@ -38,7 +38,7 @@ public sealed partial class FolderStore : IObjectStore
     public async ValueTask<bool> PutIfAbsentAsync(string key, ReadOnlyMemory<byte> content, CancellationToken cancellationToken)
     {
         ObjectKey.Check(key);
-        await using var upload = new Upload(this, isPack: key.StartsWith(PackPrefix, StringComparison.Ordinal));
+        await using var upload = new Upload(this, key.StartsWith(PackPrefix, StringComparison.Ordinal), isStreamed: false);
         if (!content.IsEmpty)
             await upload.WriteAsync(content, cancellationToken);
         return await upload.CommitAsync(key, cancellationToken);
@@ -47,7 +47,7 @@ public sealed partial class FolderStore : IObjectStore
     public ValueTask<IObjectUpload> StartUploadAsync(CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
-        return ValueTask.FromResult<IObjectUpload>(new Upload(this, isPack: true));
+        return ValueTask.FromResult<IObjectUpload>(new Upload(this, isPack: true, isStreamed: true));
     }
 
     public async ValueTask<int> ReadAsync(string key, long offset, Memory<byte> buffer, CancellationToken cancellationToken)
