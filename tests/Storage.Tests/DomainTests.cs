@@ -58,7 +58,7 @@ public sealed class DomainTests
         var every = new DataKeys(full.Context.Keys, Domains[1..]);
         var segments = points.Values.SelectMany(point => point.Index).Select(segment => segment.Key).ToArray();
         var writers = points.ToDictionary(entry => $"/{entry.Value.Run}/", entry => entry.Key);
-        await foreach (var (pack, entry) in PackEntries.OfAsync(full.Context, segments, _ => true, Fixture.Token))
+        await foreach (var (pack, entry) in PackEntries.OfAsync(full.Context, segments, _ => true, null, Fixture.Token))
         {
             if (entry.Kind != BlobKind.Chunk)
                 continue;

@@ -127,6 +127,55 @@ public sealed class ReadErrorTests : IDisposable
         }
     }
 
+    /// <summary>Neither hides the other: the store fails on one object for good, and a pack is not what it was.</summary>
+    [Theory]
+    [InlineData(VerifyLevel.Quick, null)]
+    [InlineData(VerifyLevel.Packs, null)]
+    [InlineData(VerifyLevel.Data, null)]
+    [InlineData(VerifyLevel.Data, 100)]
+    public async Task DamagedPackBesideAnyUnreadableObject_IsToldAndAloneQuarantined(VerifyLevel level, int? percent)
+    {
+        var made = await MakeAsync();
+        var newest = (await made.PointsAsync())[0];
+        var ofNewest = $"/{newest.Id}/d-";
+        var pack = made.Store.Objects.Keys.Single(key => key.Contains(ofNewest, StringComparison.Ordinal));
+        var its = newest.Index[0].Key;
+        var told = 0;
+        foreach (var bad in made.Store.Objects.Keys.Where(key => key != pack && key != "config").Order(StringComparer.Ordinal))
+        {
+            var lab = await made.CopyAsync();
+            var bytes = lab.Store.Objects[pack];
+            lab.Store.Objects[pack] = level == VerifyLevel.Quick
+                ? bytes[..(bytes.Length / 2)] : [.. bytes[..70], (byte)~bytes[70], .. bytes[71..]];
+            lab.Store.BeforeRead = key =>
+            {
+                if (key == bad)
+                    throw new StoreException($"Could not read '{key}' in 'memory': Input/output error.", isTransient: false);
+            };
+            using var repository = await Fixture.OpenAsync(lab.Store, encrypted: false);
+            var options = new VerifyOptions
+            {
+                Level = level,
+                Budget = percent is null ? null : VerifyBudget.OfPercent(percent.Value),
+                Quarantine = true,
+            };
+            var found = await repository.VerifyAsync(options, null, Fixture.Token);
+            Assert.All(found.Unread, item => Assert.Equal(bad, item.Key));
+            told += found.Unread.Count;
+            Assert.All(lab.Store.Objects.Keys.Where(key => key.StartsWith("bad/", StringComparison.Ordinal)), key =>
+                Assert.Equal(pack, ObjectNames.PackOfQuarantine(key)));
+            var tellsOfIt = level == VerifyLevel.Quick ? its // how large the pack was
+                : level == VerifyLevel.Data && percent is null ? $"/{newest.Id}/m-" : null; // what lies below its nodes
+            if (tellsOfIt is not null && bad.Contains(tellsOfIt, StringComparison.Ordinal))
+                continue;
+            Assert.Equal(pack, Assert.Single(found.Damaged).Key);
+            Assert.Equal([pack], found.Quarantined);
+            Assert.True(bad.StartsWith("packs/", StringComparison.Ordinal) || bad == its || found.Damaged[0].Affected.Count > 0, bad);
+        }
+
+        Assert.True(told >= 5, $"{told} objects were told.");
+    }
+
     /// <summary>A real file system whose medium fails: all reads, or some, in every operation, with nothing in memory.</summary>
     [Theory]
     [InlineData("100%")]

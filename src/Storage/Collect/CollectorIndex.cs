@@ -68,7 +68,7 @@ internal sealed class CollectorIndex(RepositoryContext context) : IDisposable
         if (!_loaded.Add(segment.Key))
             return;
         var content = await CollectorSegments.ReadAsync(context, segment, cancellationToken);
-        var accepted = await CollectorSegments.AcceptedAsync(context, content, origin, cancellationToken);
+        var accepted = await CollectorSegments.AcceptedAsync(context, content, origin, null, cancellationToken);
         _table.Reserve(content.Count);
         var numbers = new uint[content.Packs.Count];
         for (var i = 0; i < numbers.Length; i++)

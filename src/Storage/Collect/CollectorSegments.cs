@@ -37,15 +37,29 @@ internal static class CollectorSegments
     }
 
     /// <summary>A run may say what it wrote; of other runs' packs their own contents say what they hold.</summary>
+    /// <param name="context">The repository.</param>
+    /// <param name="segment">What a run, or a collector, says.</param>
+    /// <param name="origin">The run; null for a collector.</param>
+    /// <param name="unread">Told of packs that the store fails for good to read, whose entries then count; without it that is
+    /// thrown.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
     public static async Task<AcceptedEntries> AcceptedAsync(
-        RepositoryContext context, IndexSegment segment, RunId? origin, CancellationToken cancellationToken)
+        RepositoryContext context, IndexSegment segment, RunId? origin, Action<string, StoreException>? unread,
+        CancellationToken cancellationToken)
     {
         var foreign = new ConcurrentDictionary<int, HashSet<PackEntry>?>();
         var numbers = Enumerable.Range(0, origin is null ? 0 : segment.Packs.Count).Where(i => segment.Packs[i].Name.Run != origin);
         await Parallel.ForEachAsync(numbers, context.Scheduler.AtOnce(context.Store.ReadsAtOnce, cancellationToken), async (i, token) =>
         {
             var pack = segment.Packs[i];
-            foreign[i] = await ReadContentsAsync(context, pack.Name, pack.Size, token) is { } entries ? [.. entries] : null;
+            try
+            {
+                foreign[i] = await ReadContentsAsync(context, pack.Name, pack.Size, token) is { } entries ? [.. entries] : null;
+            }
+            catch (StoreException failure) when (unread is not null && !failure.IsTransient)
+            {
+                unread(pack.Name.Key, failure);
+            }
         });
         return new AcceptedEntries(foreign);
     }

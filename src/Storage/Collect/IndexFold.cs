@@ -52,7 +52,7 @@ internal sealed class IndexFold(RepositoryContext context, int epoch, IReadOnlyS
 
     private async Task AddAsync(IndexSegment segment, RunId? origin, CancellationToken cancellationToken)
     {
-        var accepted = await CollectorSegments.AcceptedAsync(context, segment, origin, cancellationToken);
+        var accepted = await CollectorSegments.AcceptedAsync(context, segment, origin, null, cancellationToken);
         var byPack = new List<IndexEntry>?[segment.Packs.Count];
         for (var i = 0; i < segment.Count; i++)
         {

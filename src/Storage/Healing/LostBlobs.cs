@@ -26,10 +26,10 @@ internal sealed class LostBlobs
     {
         if (listing.Quarantined.Count == 0)
             return None;
-        var packs = await Quarantine.ReadAsync(context, listing.Quarantined, cancellationToken);
+        var packs = await Quarantine.ReadAsync(context, listing.Quarantined, null, cancellationToken);
         var candidates = packs.Values.SelectMany(pack => pack.Blobs ?? new HashSet<BlobId>()).ToHashSet();
         var whole = packs.Where(pack => pack.Value.Blobs is null).Select(pack => pack.Key).ToHashSet(StringComparer.Ordinal);
-        await foreach (var entry in PackEntries.OfAsync(context, listing.Segments, whole.Contains, cancellationToken))
+        await foreach (var entry in PackEntries.OfAsync(context, listing.Segments, whole.Contains, null, cancellationToken))
             candidates.Add(entry.Entry.Id);
         await index.EnsureLoadedAsync(cancellationToken);
         var keys = new DataKeys(context.Keys, await KeyDomain.ListAsync(context.Store, cancellationToken));

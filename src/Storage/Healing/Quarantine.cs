@@ -19,22 +19,37 @@ internal static class Quarantine
     private const int RecordTries = 16; // several verifications at once
 
     /// <summary>Every quarantined pack, by its key.</summary>
-    public static async Task<Dictionary<string, QuarantinedPack>> ReadAsync(RepositoryContext context, CancellationToken cancellationToken)
+    public static async Task<Dictionary<string, QuarantinedPack>> ReadAsync(
+        RepositoryContext context, Action<string, StoreException>? unread,
+        CancellationToken cancellationToken)
     {
         var keys = new List<string>();
         await foreach (var info in context.Store.ListAsync(ObjectNames.Quarantine, cancellationToken))
             keys.Add(info.Key);
-        return await ReadAsync(context, keys, cancellationToken);
+        return await ReadAsync(context, keys, unread, cancellationToken);
     }
 
-    /// <summary>The packs of these records.</summary>
+    /// <summary>The packs of these records; what the store fails for good to read is passed over and told, or thrown where nobody is to be
+    /// told.</summary>
     public static async Task<Dictionary<string, QuarantinedPack>> ReadAsync(
-        RepositoryContext context, IEnumerable<string> records, CancellationToken cancellationToken)
+        RepositoryContext context, IEnumerable<string> records, Action<string, StoreException>? unread,
+        CancellationToken cancellationToken)
     {
         var packs = new Dictionary<string, QuarantinedPack>(StringComparer.Ordinal);
         foreach (var key in records.Order(StringComparer.Ordinal))
         {
-            var (blobs, problem) = await ReadOneAsync(context, key, cancellationToken);
+            HashSet<BlobId>? blobs;
+            string problem;
+            try
+            {
+                (blobs, problem) = await ReadOneAsync(context, key, cancellationToken);
+            }
+            catch (StoreException failure) when (unread is not null && !failure.IsTransient)
+            {
+                unread(key, failure);
+                continue;
+            }
+
             var pack = ObjectNames.PackOfQuarantine(key);
             if (packs.TryGetValue(pack, out var before))
             {

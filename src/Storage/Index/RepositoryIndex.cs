@@ -23,6 +23,10 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
     private readonly HashSet<PackName> _refused = [];
     private Task? _loading;
 
+    /// <summary>Told of segments and packs that the store fails for good to read, which then count as damaged; without it that is
+    /// thrown.</summary>
+    public Action<string, StoreException>? Unread { get; init; }
+
     /// <summary>The epoch whose index it was loaded from.</summary>
     public int Epoch => listing.Epoch;
 
@@ -167,6 +171,11 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
             {
                 Volatile.Write(ref isWhole, false);
             }
+            catch (StoreException failure) when (Unread is not null && !failure.IsTransient)
+            {
+                Unread(key, failure);
+                Volatile.Write(ref isWhole, false);
+            }
         });
         if (!isWhole && adoptFor is null && (await EpochListing.ReadAsync(context, cancellationToken)).IndexEpoch == listing.Epoch)
             await AddUnnamedAsync(cancellationToken); // else a collector has folded it away, and a newer index tells more
@@ -186,8 +195,15 @@ internal sealed class RepositoryIndex(RepositoryContext context, IndexListing li
 
         await Parallel.ForEachAsync(packs, context.Scheduler.AtOnce(context.Store.ReadsAtOnce, cancellationToken), async (pack, token) =>
         {
-            if (await PackReading.TryReadAsync(context, pack, pack.Name.IsData ? BlobKind.Chunk : BlobKind.Node, token) is { } found)
-                Add(found.Pack, found.Entries, isHearsay: true);
+            try
+            {
+                if (await PackReading.TryReadAsync(context, pack, pack.Name.IsData ? BlobKind.Chunk : BlobKind.Node, token) is { } found)
+                    Add(found.Pack, found.Entries, isHearsay: true);
+            }
+            catch (StoreException failure) when (Unread is not null && !failure.IsTransient)
+            {
+                Unread(pack.Name.Key, failure);
+            }
         });
     }
 

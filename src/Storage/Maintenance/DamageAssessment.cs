@@ -3,7 +3,7 @@ namespace Tidemark.Storage;
 
 /// <summary>
 /// Which blobs of damaged and quarantined packs do not open, and which of them are lost: no other copy is good. Opens the blobs of
-/// damaged packs one by one.
+/// damaged packs one by one; of one that the store would not read nothing is said, and it is no good copy (I20).
 /// </summary>
 /// <param name="context">The repository, read afresh.</param>
 /// <param name="blobs">Knows the index.</param>
@@ -32,7 +32,8 @@ internal sealed class DamageAssessment(
             BeginFound(pack);
         foreach (var (pack, record) in findings.Recorded)
             BeginRecorded(pack, record);
-        await foreach (var (pack, entry) in PackEntries.OfAsync(context, segments, _damaged.ContainsKey, cancellationToken))
+        await foreach (var (pack, entry) in PackEntries.OfAsync(
+            context, segments, _damaged.ContainsKey, findings.AddUnread, cancellationToken))
         {
             if (!_damaged[pack].Contains(entry.Id) && await IsDamagedAsync(pack, entry, cancellationToken))
                 _damaged[pack].Add(entry.Id);
@@ -82,7 +83,7 @@ internal sealed class DamageAssessment(
             return true;
         // A pack known by its record only: where that names blobs, those are the damaged ones.
         var isOpen = findings.Damage.ContainsKey(pack) || findings.Recorded[pack].Blobs is null;
-        return isOpen && !await BlobProbe.OpensAsync(context, keys, pack, entry, cancellationToken);
+        return isOpen && await BlobProbe.TryOpensAsync(context, keys, pack, entry, findings.AddUnread, cancellationToken) == false;
     }
 
     private async ValueTask JudgeAsync(RepositoryIndex index, string pack, BlobId id, CancellationToken cancellationToken)
@@ -110,6 +111,6 @@ internal sealed class DamageAssessment(
             return false;
         if (isQuick || (entry.Kind == BlobKind.Chunk && !_opensChunks))
             return size == pack.Size;
-        return await BlobProbe.OpensAsync(context, keys, key, entry, cancellationToken);
+        return await BlobProbe.TryOpensAsync(context, keys, key, entry, findings.AddUnread, cancellationToken) == true;
     }
 }

@@ -8,8 +8,10 @@ namespace Tidemark.Storage;
 /// <param name="blobs">Reads nodes, every copy tried.</param>
 /// <param name="lost">Lost blobs, and the objects that should hold them.</param>
 /// <param name="discovered">Told of nodes that do not open and were not known to be lost.</param>
+/// <param name="unread">Told of what the store fails for good to read: what lies below a node there is not known.</param>
 internal sealed class DamageReach(
-    BlobReader blobs, IReadOnlyDictionary<BlobId, IReadOnlyList<string>> lost, Action<BlobId, RepositoryDamagedException> discovered)
+    BlobReader blobs, IReadOnlyDictionary<BlobId, IReadOnlyList<string>> lost, Action<BlobId, RepositoryDamagedException> discovered,
+    Action<string, StoreException> unread)
 {
     private static readonly HashSet<string> Nothing = [];
     private readonly Dictionary<BlobId, HashSet<string>> _byNode = [];
@@ -48,6 +50,10 @@ internal sealed class DamageReach(
             if (found.Count == 0)
                 discovered(id, failure);
             found.Add(failure.DamagedObject);
+        }
+        catch (StoreException failure) when (!failure.IsTransient)
+        {
+            unread(location.Pack?.Key ?? ObjectNames.Index, failure);
         }
 
         return _byNode[id] = found.Count == 0 ? Nothing : found;

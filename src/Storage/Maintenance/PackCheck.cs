@@ -21,29 +21,16 @@ internal sealed class PackCheck(RepositoryContext context, VerifyFindings findin
     {
         var wanted = packs.ToHashSet(StringComparer.Ordinal);
         var options = context.Scheduler.AtOnce(Environment.ProcessorCount, cancellationToken);
-        var entries = PackEntries.OfAsync(context, segments, pack => wanted.Contains(pack), cancellationToken);
+        var entries = PackEntries.OfAsync(context, segments, wanted.Contains, findings.AddUnread, cancellationToken);
         await Parallel.ForEachAsync(entries, options, async (entry, token) =>
         {
             Interlocked.Increment(ref _opened);
             if (findings.Damage.ContainsKey(entry.Pack) || findings.Unread.ContainsKey(entry.Pack)
-                || await OpensAsync(keys, entry.Pack, entry.Entry, token))
+                || await BlobProbe.TryOpensAsync(context, keys, entry.Pack, entry.Entry, findings.AddUnread, token) != false)
                 return;
             findings.Add(new RepositoryDamagedException(
                 entry.Pack, $"blob '{entry.Entry.Id}' at offset {entry.Entry.Offset}", "bytes that do not open as it"));
         });
-    }
-
-    private async ValueTask<bool> OpensAsync(DataKeys keys, string pack, IndexEntry entry, CancellationToken cancellationToken)
-    {
-        try
-        {
-            return await BlobProbe.OpensAsync(context, keys, pack, entry, cancellationToken);
-        }
-        catch (StoreException failure) when (!failure.IsTransient)
-        {
-            findings.AddUnread(pack, failure);
-            return true; // nothing is said against it
-        }
     }
 
     /// <summary>Compares the SHA-256 of these packs with their names.</summary>

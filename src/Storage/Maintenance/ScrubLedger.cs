@@ -20,7 +20,9 @@ internal sealed class ScrubLedger
 
     private ScrubLedger(RepositoryContext context) => _context = context;
 
-    public static async Task<ScrubLedger> ReadAsync(RepositoryContext context, CancellationToken cancellationToken)
+    /// <summary>What the records say; those that the store fails for good to read say nothing, and are told.</summary>
+    public static async Task<ScrubLedger> ReadAsync(
+        RepositoryContext context, Action<string, StoreException> unread, CancellationToken cancellationToken)
     {
         var ledger = new ScrubLedger(context);
         var oldest = MonthOf(context.Clock.GetUtcNow().AddMonths(-ReadMonths));
@@ -34,7 +36,7 @@ internal sealed class ScrubLedger
         var folded = new HashSet<string>(StringComparer.Ordinal);
         foreach (var key in keys.Order(StringComparer.Ordinal))
         {
-            if (await TryReadAsync(context, key, cancellationToken) is not { } record)
+            if (await TryReadAsync(context, key, unread, cancellationToken) is not { } record)
                 continue;
             ledger._records.Add(key);
             folded.UnionWith(record.Folds);
@@ -99,7 +101,7 @@ internal sealed class ScrubLedger
         string.Create(CultureInfo.InvariantCulture, $"{ObjectNames.Ledger}{time.UtcDateTime:yyyyMM}/");
 
     private static async ValueTask<LedgerDocument?> TryReadAsync(
-        RepositoryContext context, string key, CancellationToken cancellationToken)
+        RepositoryContext context, string key, Action<string, StoreException> unread, CancellationToken cancellationToken)
     {
         try
         {
@@ -110,6 +112,11 @@ internal sealed class ScrubLedger
         catch (Exception failure) when (failure is RepositoryDamagedException or JsonException)
         {
             return null; // then its packs are checked sooner
+        }
+        catch (StoreException failure) when (!failure.IsTransient)
+        {
+            unread(key, failure);
+            return null;
         }
     }
 

@@ -56,7 +56,8 @@ internal sealed class SegmentCheck(RepositoryContext context, VerifyFindings fin
     {
         if (!segment.Packs.Any(segment.IsHearsay))
             return;
-        var accepted = await CollectorSegments.AcceptedAsync(context, segment, ObjectNames.RunOfSegment(key), cancellationToken);
+        var accepted = await CollectorSegments.AcceptedAsync(
+            context, segment, ObjectNames.RunOfSegment(key), findings.AddUnread, cancellationToken);
         for (var i = 0; i < segment.Count; i++)
         {
             if (segment[i].Pack >= segment.Packs.Count || !accepted.Accepts(segment[i]))
@@ -97,12 +98,21 @@ internal sealed class SegmentCheck(RepositoryContext context, VerifyFindings fin
         var key = pack.Name.Key;
         if (findings.Damage.ContainsKey(key))
             return;
-        if ((!findings.Packs.TryGetValue(key, out var size) || size != pack.Size)
-            && await context.Store.HeadAsync(key, cancellationToken) is { } info)
-            findings.Packs[key] = size = info.Size;
-        if (!findings.Packs.ContainsKey(key))
+        try
+        {
+            if ((!findings.Packs.TryGetValue(key, out var size) || size != pack.Size)
+                && await context.Store.HeadAsync(key, cancellationToken) is { } info)
+                findings.Packs[key] = info.Size;
+        }
+        catch (StoreException failure) when (!failure.IsTransient)
+        {
+            findings.AddUnread(key, failure);
+            return;
+        }
+
+        if (!findings.Packs.TryGetValue(key, out var found))
             findings.Add(new RepositoryDamagedException(key, $"a pack of {pack.Size} bytes", "no such object"));
-        else if (size != pack.Size)
-            findings.Add(new RepositoryDamagedException(key, $"a pack of {pack.Size} bytes", $"{size}"));
+        else if (found != pack.Size)
+            findings.Add(new RepositoryDamagedException(key, $"a pack of {pack.Size} bytes", $"{found}"));
     }
 }

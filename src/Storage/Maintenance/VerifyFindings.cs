@@ -4,8 +4,7 @@ using System.Collections.Concurrent;
 namespace Tidemark.Storage;
 
 /// <summary>What a verification has found out so far. Safe for several threads, but for <see cref="Packs"/>.</summary>
-/// <param name="packs">Packs listed, with their sizes.</param>
-internal sealed class VerifyFindings(Dictionary<string, long> packs)
+internal sealed class VerifyFindings
 {
     private const int MaxUnread = 100; // more: the store is broken, not a pack
     private readonly ConcurrentDictionary<string, string> _damage = new(StringComparer.Ordinal);
@@ -14,7 +13,7 @@ internal sealed class VerifyFindings(Dictionary<string, long> packs)
     private readonly ConcurrentDictionary<string, byte> _sound = new(StringComparer.Ordinal);
 
     /// <summary>Packs listed, and those found since, with their sizes.</summary>
-    public Dictionary<string, long> Packs => packs;
+    public Dictionary<string, long> Packs { get; } = new(StringComparer.Ordinal);
 
     /// <summary>Quarantined packs, once they were read.</summary>
     public IReadOnlyDictionary<string, QuarantinedPack> Recorded { get; set; } =

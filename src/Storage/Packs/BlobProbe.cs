@@ -28,6 +28,22 @@ internal static class BlobProbe
         }
     }
 
+    /// <summary>The same, or null when the store fails for good to read the pack, which is told: nothing is known then.</summary>
+    public static async ValueTask<bool?> TryOpensAsync(
+        RepositoryContext context, DataKeys keys, string pack, IndexEntry entry, Action<string, StoreException> unread,
+        CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await OpensAsync(context, keys, pack, entry, cancellationToken);
+        }
+        catch (StoreException failure) when (!failure.IsTransient)
+        {
+            unread(pack, failure);
+            return null;
+        }
+    }
+
     /// <summary>Whether bytes are the blob of an entry.</summary>
     public static bool Opens(RepositoryContext context, DataKeys keys, IndexEntry entry, ReadOnlySpan<byte> blob)
     {

@@ -15,6 +15,9 @@ internal sealed class BlobReader(RepositoryContext context, BlobReader? indexed 
     private readonly List<Task<RepositoryIndex>> _replaced = []; // others may still look something up there
     private Task<RepositoryIndex>? _index;
 
+    /// <summary>See <see cref="RepositoryIndex.Unread"/>.</summary>
+    public Action<string, StoreException>? Unread { get; init; }
+
     /// <summary>Fills <paramref name="chunk"/>, which has the chunk's size, from the repository.</summary>
     /// <exception cref="RepositoryDamagedException">No place has these bytes.</exception>
     /// <exception cref="StoreException">The store failed for a place, and no other has them.</exception>
@@ -167,7 +170,8 @@ internal sealed class BlobReader(RepositoryContext context, BlobReader? indexed 
 
     private async Task<RepositoryIndex> LoadAsync()
     {
-        var index = new RepositoryIndex(context, await IndexListing.ReadAsync(context, forWriting: false, CancellationToken.None));
+        var listing = await IndexListing.ReadAsync(context, forWriting: false, CancellationToken.None);
+        var index = new RepositoryIndex(context, listing) { Unread = Unread };
         await index.EnsureLoadedAsync(CancellationToken.None);
         return index;
     }
