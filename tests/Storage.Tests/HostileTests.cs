@@ -76,8 +76,10 @@ public sealed class HostileTests
         }
     }
 
-    [Fact]
-    public async Task ForgedSegmentAboutPacksOfOthers_IsNotBelieved() // I10: an honest host trusts places in packs of its own
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    public async Task ForgedSegmentAboutPacksOfOthers_IsNotBelieved(int excess) // I10: an honest host trusts places in packs of its own
     {
         var content = Fixture.Content(new Random(94), 2 << 20);
         var wanted = Fixture.Content(new Random(95), 2 << 20);
@@ -87,15 +89,22 @@ public sealed class HostileTests
         var first = await Fixture.BackUpAsync(honest, content);
         var pack = PackName.TryParse(store.Objects.Keys.Single(key => key.Contains("/d-", StringComparison.Ordinal)))!;
         var rumour = ChunkIds(honest, wanted).Select(id => new IndexEntry(id, 0, 0, 500, 65_536, BlobKind.Chunk, BlobCompression.Zstd));
-        var key = await PublishAsync(hostile, [new IndexedPack(pack, (uint)store.Objects[pack.Key].Length)], [.. rumour]);
+        var key = await PublishAsync(hostile, [new IndexedPack(pack, (uint)(store.Objects[pack.Key].Length + excess))], [.. rumour]);
         using var later = await Fixture.OpenAsync(store, writer: 1);
         var point = await Fixture.BackUpAsync(later, wanted);
         using var reader = await Fixture.OpenAsync(store);
         await Fixture.AssertHoldsAsync(reader, point.Disk("vda"), wanted);
         await Fixture.AssertHoldsAsync(reader, first.Disk("vda"), content);
-        var found = Assert.Single((await reader.VerifyAsync(VerifyLevel.Quick, null, null, Fixture.Token)).Damaged);
-        Assert.Equal(key, found.Key);
-        Assert.Contains("another run", found.Problem, StringComparison.Ordinal);
+        foreach (var level in Enum.GetValues<VerifyLevel>())
+        {
+            var options = new VerifyOptions { Level = level, Quarantine = true };
+            var found = Assert.Single((await reader.VerifyAsync(options, null, Fixture.Token)).Damaged);
+            Assert.Equal(key, found.Key);
+            Assert.Empty(found.Affected);
+            Assert.Contains("another run", found.Problem, StringComparison.Ordinal);
+        }
+
+        Assert.DoesNotContain(store.Objects.Keys, name => name.StartsWith("bad/", StringComparison.Ordinal));
     }
 
     [Fact]
