@@ -27,6 +27,16 @@ public sealed class IndexTests
     }
 
     [Fact]
+    public void BlobTable_KeepsALongRunOfIdsAtOnePlace()
+    {
+        using var table = new BlobTable();
+        var ids = Enumerable.Range(0, 2000).Select(i => BlobId.From([.. new byte[8], .. BlobId.AsSpan(IdOf(i))[8..]])).ToArray();
+        foreach (var id in ids)
+            table.Set(EntryOf(1, pack: 0) with { Id = id });
+        Assert.All(ids, id => Assert.True(table.Find(in id, 0) >= 0));
+    }
+
+    [Fact]
     public void BlobTable_KeepsACopyForEachPack()
     {
         using var table = new BlobTable();

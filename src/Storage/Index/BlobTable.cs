@@ -14,7 +14,7 @@ internal sealed unsafe class BlobTable : IDisposable
 {
     private const int FirstCapacity = 1 << 10;
     private const int MemoryCapacity = 1 << 18; // 14 MiB; larger tables are mapped
-    private const int FewProbes = 256; // ids forged to collide lose their place, nothing else
+    private const int FewProbes = 4096; // honest ids need more than n with about e^(-n/27) at 3/4 full; forged ones only lose their place
     private readonly long _maxProbes;
     private Slot[]? _memory;
     private MemoryMappedFile? _file;
