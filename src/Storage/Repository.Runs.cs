@@ -64,18 +64,8 @@ public sealed partial class Repository
     /// <exception cref="PointGoneException">The point, or a disk of it, was deleted and its time to be brought back is over.</exception>
     public async Task<ReadRun> BeginReadAsync(RestorePoint point, CancellationToken cancellationToken)
     {
-        var pins = point.Trees.Where(tree => !tree.Root.IsZero);
-        string? key = null;
-        try
-        {
-            key = await AnnounceAsync(RunDocument.Read, point.MachineId.Value, _context.NewRun(), pins, cancellationToken);
-        }
-        catch (StoreException failure) when (!failure.IsTransient)
-        {
-            key = null;
-        }
-
-        var run = new ReadRun(_context, point, key);
+        var mark = await MarkReadAsync(point.MachineId.Value, point.Trees, cancellationToken);
+        var run = new ReadRun(_context, point, mark);
         try
         {
             // I17: registered first, looked for afterwards.
@@ -88,6 +78,29 @@ public sealed partial class Repository
             await run.DisposeAsync();
             throw;
         }
+    }
+
+    /// <summary>Registers a reader of trees. Whether they were deleted before is to be looked for afterwards (I17).</summary>
+    private async Task<ReadMark> MarkReadAsync(string machine, IEnumerable<TreeRef> trees, CancellationToken cancellationToken)
+    {
+        const int PinsOfARun = 500_000; // 86 bytes each, in a sealed object of at most 64 MiB
+        var mark = new ReadMark(_context);
+        try
+        {
+            foreach (var pins in trees.Where(tree => !tree.Root.IsZero).DistinctBy(tree => (tree.Root, tree.Depth)).Chunk(PinsOfARun))
+                mark.Add(await AnnounceAsync(RunDocument.Read, machine, _context.NewRun(), pins, cancellationToken));
+        }
+        catch (StoreException failure) when (!failure.IsTransient)
+        {
+            mark.IsProtected = false;
+        }
+        catch
+        {
+            await mark.DisposeAsync();
+            throw;
+        }
+
+        return mark;
     }
 
     /// <summary>Ends runs of this host whose processes are gone, by their tombstones; those that had committed stay. The number of runs

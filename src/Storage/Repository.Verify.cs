@@ -24,6 +24,12 @@ public sealed partial class Repository
                 $"The key given opens key domain '{Domain}' only; a check of packs part by part at level data needs a full key.");
         using var afresh = new Repository(_context.Fresh());
         var points = await afresh.ListReadablePointsAsync(null, cancellationToken);
+        var read = options is { Level: VerifyLevel.Data, Budget: null }
+            ? points.Points.Where(point => Opens(point.Domain) && options.Only?.Contains(point.Id) != false).ToArray() : [];
+        await using var mark = await afresh.MarkReadAsync(
+            ObjectNames.ReaderMachine, read.SelectMany(point => point.Trees), cancellationToken);
+        if (read.Length > 0)
+            points = await afresh.ListAgainAsync(points, cancellationToken);
         points = points with
         {
             Damaged =
@@ -36,5 +42,13 @@ public sealed partial class Repository
             points = new PointListing([.. points.Points.Where(point => only.Contains(point.Id))], []);
         using var run = new VerifyRun(this, progress);
         return await run.RunAsync(points, options, cancellationToken);
+    }
+
+    // I17: who reads registers first, and then looks for what was deleted. What came since is not registered, and left out.
+    private async Task<PointListing> ListAgainAsync(PointListing before, CancellationToken cancellationToken)
+    {
+        var known = before.Points.Select(point => (point.MachineId, point.Id)).ToHashSet();
+        var now = await ListReadablePointsAsync(null, cancellationToken);
+        return now with { Points = [.. now.Points.Where(point => known.Contains((point.MachineId, point.Id)))] };
     }
 }

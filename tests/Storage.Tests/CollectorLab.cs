@@ -87,6 +87,27 @@ internal sealed class CollectorLab
             await Repository.RetireAsync(point.MachineId, point.Id, null, Fixture.Token);
     }
 
+    /// <summary>Deletes a point, and collects at once what only it held.</summary>
+    public async Task DeleteNowAsync(RestorePoint point)
+    {
+        await Repository.RetireAsync(point.MachineId, point.Id, null, Fixture.Token);
+        Store.Now += TimeSpan.FromMinutes(1);
+        await CollectAsync(new CollectOptions { MaxDeletePercent = 100, UndoWindow = TimeSpan.Zero });
+    }
+
+    /// <summary>Does something before the N-th read below a prefix.</summary>
+    public void OnRead(string prefix, int number, Func<Task> work)
+    {
+        var reads = 0;
+        Store.BeforeRead = key =>
+        {
+            if (!key.StartsWith(prefix, StringComparison.Ordinal) || Interlocked.Increment(ref reads) != number)
+                return;
+            Store.BeforeRead = null;
+            Task.Run(work).GetAwaiter().GetResult();
+        };
+    }
+
     public async Task<IReadOnlyList<RestorePoint>> PointsAsync() => (await Repository.ListPointsAsync(null, Fixture.Token)).Points;
 
     /// <summary>Collects without a limit on what goes at once.</summary>

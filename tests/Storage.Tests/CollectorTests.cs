@@ -171,6 +171,47 @@ public sealed class CollectorTests
         Assert.True(lab.ContentOf(point).AsSpan().SequenceEqual(content));
     }
 
+    /// <summary>A point is deleted for good, and collected, while it is verified: that is no damage, and nothing is quarantined.</summary>
+    [Fact]
+    public async Task VerificationBesideACollection_KeepsWhatItReads()
+    {
+        var lab = await CollectorLab.CreateAsync();
+        var point = await lab.BackUpAsync("a", 800_000, seed: 1);
+        await lab.BackUpAsync("a", 800_000, seed: 2);
+        var packs = lab.PackBytes;
+        lab.OnRead(ObjectNames.Index, 1, () => lab.DeleteNowAsync(point));
+        using (var verifying = await Fixture.OpenAsync(lab.Store, encrypted: false, writer: 2))
+        {
+            var found = await verifying.VerifyAsync(
+                new VerifyOptions { Level = VerifyLevel.Data, Quarantine = true }, null, Fixture.Token);
+            Assert.True(found.IsSound, string.Join(' ', found.Damaged.Select(damage => damage.Problem)));
+            Assert.Equal(2, found.Points);
+        }
+
+        Assert.DoesNotContain(lab.Store.Objects.Keys, key => key.StartsWith("bad/", StringComparison.Ordinal));
+        Assert.Single(await lab.PointsAsync());
+        await lab.CollectAsync();
+        Assert.True(lab.PackBytes < packs * 6 / 10, "What was verified is kept after the verification.");
+        await lab.AssertAllHoldAsync();
+    }
+
+    [Fact]
+    public async Task PackCollectedBeforeItsTurn_IsNoDamage()
+    {
+        var lab = await CollectorLab.CreateAsync();
+        var point = await lab.BackUpAsync("a", 800_000, seed: 1);
+        await lab.BackUpAsync("b", 800_000, seed: 2);
+        var pack = lab.Store.Objects.Keys.Single(key => key.Contains($"/{point.Id}/d-", StringComparison.Ordinal));
+        lab.OnRead(pack, 2, () => lab.DeleteNowAsync(point)); // once for its hash, then for its blobs
+        var options = new VerifyOptions { Level = VerifyLevel.Data, Budget = VerifyBudget.OfPercent(100), Quarantine = true };
+        var found = await lab.Repository.VerifyAsync(options, null, Fixture.Token);
+        Assert.True(found.IsSound, string.Join(' ', found.Damaged.Select(damage => damage.Problem)));
+        Assert.DoesNotContain(lab.Store.Objects.Keys, key => key.StartsWith("bad/", StringComparison.Ordinal));
+        Assert.DoesNotContain(lab.Store.Objects.Keys, key => key.StartsWith("packs/", StringComparison.Ordinal)
+            && key.Contains(point.Id.ToString(), StringComparison.Ordinal));
+        await lab.AssertAllHoldAsync();
+    }
+
     [Fact]
     public async Task ReaderOfWhatMoved_FindsItInTheNewIndex()
     {

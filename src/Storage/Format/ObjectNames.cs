@@ -24,6 +24,9 @@ internal static class ObjectNames
     /// <summary>In a run's key where a machine's id stands otherwise.</summary>
     public const string CollectorMachine = "_gc";
 
+    /// <summary>Stands for the machine of a reader of several.</summary>
+    public const string ReaderMachine = "_read";
+
     public static string Segment(RunId run, int number) => string.Create(CultureInfo.InvariantCulture, $"{Index}{run}-{number}");
 
     /// <summary>The run a segment of the first level belongs to, or null for any other name.</summary>

@@ -26,11 +26,26 @@ internal sealed class PackCheck(RepositoryContext context, VerifyFindings findin
         {
             Interlocked.Increment(ref _opened);
             if (findings.Damage.ContainsKey(entry.Pack) || findings.Unread.ContainsKey(entry.Pack)
-                || await BlobProbe.TryOpensAsync(context, keys, entry.Pack, entry.Entry, findings.AddUnread, token) != false)
+                || await BlobProbe.TryOpensAsync(context, keys, entry.Pack, entry.Entry, findings.AddUnread, token) != false
+                || await IsGoneAsync(entry.Pack, token))
                 return;
             findings.Add(new RepositoryDamagedException(
                 entry.Pack, $"blob '{entry.Entry.Id}' at offset {entry.Entry.Offset}", "bytes that do not open as it"));
         });
+    }
+
+    // The look at segments found it there: maintenance deleted it since.
+    private async ValueTask<bool> IsGoneAsync(string pack, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await context.Store.HeadAsync(pack, cancellationToken) is null;
+        }
+        catch (StoreException failure) when (!failure.IsTransient)
+        {
+            findings.AddUnread(pack, failure);
+            return true;
+        }
     }
 
     /// <summary>Compares the SHA-256 of these packs with their names.</summary>

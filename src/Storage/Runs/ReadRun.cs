@@ -6,36 +6,18 @@ namespace Tidemark.Storage;
 public sealed class ReadRun : IAsyncDisposable
 {
     private readonly RepositoryContext _context;
-    private readonly string? _key;
-    private readonly Heartbeat? _heartbeat;
+    private readonly ReadMark _mark;
 
-    internal ReadRun(RepositoryContext context, RestorePoint point, string? key)
-    {
-        (_context, Point, _key) = (context, point, key);
-        _heartbeat = key is null ? null : new Heartbeat(context, key);
-    }
+    internal ReadRun(RepositoryContext context, RestorePoint point, ReadMark mark) => (_context, Point, _mark) = (context, point, mark);
 
     public RestorePoint Point { get; }
 
     /// <summary>Whether a collector knows of this reader.</summary>
-    public bool IsProtected => _key is not null;
+    public bool IsProtected => _mark.IsProtected;
 
     /// <exception cref="KeyNotFoundException">The point has no such disk.</exception>
     /// <exception cref="KeyRoleException">The key does not open the point's key domain.</exception>
     public DiskReader OpenDisk(string name) => new(_context.In(Point.Domain), Point.Disk(name).Tree);
 
-    public async ValueTask DisposeAsync()
-    {
-        if (_heartbeat is null)
-            return;
-        await _heartbeat.DisposeAsync();
-        try
-        {
-            await _context.Store.PutIfAbsentAsync(_key + ".end", ReadOnlyMemory<byte>.Empty, CancellationToken.None);
-        }
-        catch (StoreException)
-        {
-            return; // its heartbeats have ended: a collector stops minding it
-        }
-    }
+    public ValueTask DisposeAsync() => _mark.DisposeAsync();
 }
