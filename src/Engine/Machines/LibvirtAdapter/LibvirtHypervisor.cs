@@ -74,6 +74,7 @@ internal sealed class LibvirtHypervisor : IHypervisor
     public Task<MachineDefinition> DefinitionAsync(Machine machine, CancellationToken cancellationToken) =>
         LibvirtFailures.TranslateAsync(async () =>
         {
+            await _connection.ReopenAsync(ReopenPatience, cancellationToken); // asked in the middle of a run, which outlives the daemon
             var domain = await RequireAsync(machine.Uuid, cancellationToken);
             var text = await DefinitionAsync(domain, DomainXmlFlags.Secure, cancellationToken);
             return MachineFiles.Collect(text, () => HostProcesses.TpmFolder(machine.Uuid) ?? TpmFolder(machine.Uuid));
