@@ -42,7 +42,7 @@ internal static class BackupJob
     /// </summary>
     /// <exception cref="EngineException">It did not end in time.</exception>
     public static Task<bool> EndAsync(Domain domain, string socket, CancellationToken cancellationToken) =>
-        LibvirtFailures.TranslateAsync(domain.Name, EndLimit, () => EndNowAsync(domain, socket, cancellationToken));
+        LibvirtFailures.WithinAsync(domain.Name, EndLimit, () => EndNowAsync(domain, socket, cancellationToken));
 
     private static async Task<bool> EndNowAsync(Domain domain, string socket, CancellationToken cancellationToken)
     {

@@ -31,15 +31,15 @@ internal static class LibvirtFailures
         }
     }
 
-    /// <summary>The same for calls that ask a machine's QEMU: it may never answer (its storage hangs, say), and libvirt waits.</summary>
+    /// <summary>Calls that ask a machine's QEMU, given up after a time: it may never answer (its storage hangs, say).</summary>
     /// <param name="machine">The machine's name, for the failure.</param>
     /// <param name="limit">How long to wait; what was asked may still be done after it.</param>
     /// <param name="calls">The calls.</param>
-    public static async Task<T> TranslateAsync<T>(string machine, TimeSpan limit, Func<Task<T>> calls)
+    public static async Task<T> WithinAsync<T>(string machine, TimeSpan limit, Func<Task<T>> calls)
     {
         try
         {
-            return await TranslateAsync(calls).WaitAsync(limit);
+            return await calls().WaitAsync(limit);
         }
         catch (TimeoutException e)
         {

@@ -12,7 +12,7 @@ namespace Tidemark.Engine.Machines.LibvirtAdapter;
 /// <summary>Machines of a libvirt daemon on this host.</summary>
 internal sealed class LibvirtHypervisor : IHypervisor
 {
-    // Longer than libvirt waits for a machine's lock, and for its daemon to come back.
+    // Longer than libvirt waits for a machine's lock.
     private static readonly TimeSpan AnswerLimit = TimeSpan.FromSeconds(60);
     private static readonly TimeSpan ReopenPatience = TimeSpan.FromSeconds(20);
     private static readonly TimeSpan StopPatience = TimeSpan.FromSeconds(2);
@@ -65,7 +65,7 @@ internal sealed class LibvirtHypervisor : IHypervisor
         });
 
     public async Task<Machine?> FindAsync(string nameOrUuid, CancellationToken cancellationToken) =>
-        await LibvirtFailures.TranslateAsync(nameOrUuid, AnswerLimit, async () =>
+        await LibvirtFailures.TranslateAsync(async () =>
         {
             await _connection.ReopenAsync(ReopenPatience, cancellationToken); // the daemon may have been restarted since the last run
             return await DomainAsync(nameOrUuid, cancellationToken) is { } domain ? await DescribeAsync(domain, cancellationToken) : null;
@@ -180,7 +180,10 @@ internal sealed class LibvirtHypervisor : IHypervisor
         }
     }
 
-    private async Task<Machine> DescribeAsync(Domain domain, CancellationToken cancellationToken)
+    private Task<Machine> DescribeAsync(Domain domain, CancellationToken cancellationToken) =>
+        LibvirtFailures.WithinAsync(domain.Name, AnswerLimit, () => DescribePatientlyAsync(domain, cancellationToken));
+
+    private async Task<Machine> DescribePatientlyAsync(Domain domain, CancellationToken cancellationToken)
     {
         try
         {
